@@ -1,1 +1,13 @@
-//! dialects
+//! What clients and providers say, and what it means.
+//!
+//! [`conversation`] is the canonical form in the middle. A folder each holds a dialect: how its requests, answers, streams and errors
+//! read and write. Where client and provider speak the same dialect nothing is translated: the body is scanned once ([`scan`]) and
+//! what must change is spliced into the original bytes ([`splice`]).
+
+pub mod anthropic;
+pub mod conversation;
+pub mod gemini;
+pub mod openai_chat;
+pub mod scan;
+pub mod splice;
+pub mod translate;

@@ -1,0 +1,3 @@
+//! From a request's features to a choice among models: pure functions of their inputs.
+
+pub mod ask;
