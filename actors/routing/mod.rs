@@ -1,3 +1,4 @@
 //! From a request's features to a choice among models: pure functions of their inputs.
 
 pub mod ask;
+pub mod tokens;
