@@ -2,8 +2,12 @@
 
 pub mod catalogue;
 pub mod clock;
+pub mod fault;
 pub mod identity;
 pub mod ledger;
+pub mod metrics;
 pub mod money;
+pub mod provider;
 pub mod routing;
 pub mod runtime;
+pub mod tenant;

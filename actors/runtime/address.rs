@@ -125,6 +125,19 @@ impl<M: Send + 'static> Address<M> {
         Ok(())
     }
 
+    /// Sends a message that must not be lost where the mailbox is full.
+    ///
+    /// # Errors
+    /// The message itself, where the mailbox is full.
+    pub fn offer(&self, message: M) -> Result<(), M> {
+        let Ok(slot) = self.slot() else { return Err(message) };
+        if let Some(current) = &*self.role.current.load() {
+            // A dead reference drops the message; the reply port within it tells whoever waits.
+            let _ = current.actor.cast(Envelope::Work(message, slot));
+        }
+        Ok(())
+    }
+
     /// Sends a message with a reply port and waits for the reply, at most until `deadline` and never longer than two seconds an
     /// incarnation. A caller that meets a death waits for the next incarnation and asks again, twice at most.
     ///

@@ -1,0 +1,145 @@
+//! Whose fault a failure is, and what follows from that: one table.
+//!
+//! The class of a failure decides whether the same model is tried again, whether another candidate is, whether the model's health
+//! suffers, what the tenant's key must wait for, and which status and code the client gets when nothing else could serve.
+
+use std::time::Duration;
+
+/// A class of failure of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The provider refuses the request itself: the client's own 4xx.
+    Request,
+    /// The prompt does not fit this model.
+    ContextLength,
+    /// The provider's moderation refuses the content.
+    ContentPolicy,
+    /// The provider does not serve this model (to this key).
+    ModelMissing,
+    /// The provider refuses the key: wrong, without permission.
+    Key,
+    /// The key's account is out of money or quota.
+    Quota,
+    /// Too many requests for this key and model.
+    RateLimited,
+    /// The provider says that it is overloaded.
+    Overloaded,
+    /// The provider failed: a 5xx.
+    Upstream,
+    /// No connection could be made.
+    Unreachable,
+    /// The connection broke before the answer's end.
+    Broken,
+    /// No first byte, or no first content of a stream, in time.
+    Silent,
+    /// Silence within a stream, after its first content.
+    Stalled,
+    /// An answer that breaks the dialect's rules.
+    Malformed,
+    /// The request's own deadline came before the provider's.
+    ClientDeadline,
+    /// The client left.
+    ClientGone,
+}
+
+/// Whether the same model may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Not.
+    No,
+    /// Once more after a short wait, when nothing else is as good.
+    Once,
+}
+
+/// Whose health or key suffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// Nobody's.
+    Nobody,
+    /// The model's at this provider: success rate, penalty, circuit.
+    Model,
+    /// The provider's as a whole: none of its models can be reached.
+    Provider,
+    /// This tenant's key at this provider, for a while.
+    Key,
+    /// This tenant's key for this model, for as long as the provider asks.
+    KeyAndModel,
+}
+
+/// What follows from a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consequence {
+    /// Whether the same model is tried again.
+    pub retry: Retry,
+    /// Whether the next candidate is tried.
+    pub failover: bool,
+    /// Whose health suffers.
+    pub blame: Blame,
+    /// The client's status when nothing else could serve; `None`: the provider's own.
+    pub status: Option<u16>,
+    /// The client's code; `None`: the provider's own.
+    pub code: Option<&'static str>,
+}
+
+impl Fault {
+    /// The name in the ledger, the log and at the admin endpoints.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::ContextLength => "context_length",
+            Self::ContentPolicy => "content_policy",
+            Self::ModelMissing => "model_missing",
+            Self::Key => "key",
+            Self::Quota => "quota",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Upstream => "upstream",
+            Self::Unreachable => "unreachable",
+            Self::Broken => "broken",
+            Self::Silent => "silent",
+            Self::Stalled => "stalled",
+            Self::Malformed => "malformed",
+            Self::ClientDeadline => "client_deadline",
+            Self::ClientGone => "client_gone",
+        }
+    }
+
+    /// The table.
+    pub fn consequence(self) -> Consequence {
+        use Blame::{Key, KeyAndModel, Model, Nobody, Provider};
+        use Retry::{No, Once};
+        let (retry, failover, blame, status, code) = match self {
+            Self::Request => (No, true, Nobody, None, None),
+            Self::ContextLength => (No, true, Nobody, None, None),
+            Self::ContentPolicy => (No, false, Nobody, None, None),
+            Self::ModelMissing => (No, true, KeyAndModel, None, None),
+            Self::Key => (No, true, Key, Some(502), Some("upstream_error")),
+            Self::Quota => (No, true, Key, Some(502), Some("upstream_error")),
+            Self::RateLimited => (No, true, KeyAndModel, Some(429), Some("rate_limited")),
+            Self::Overloaded => (Once, true, Model, Some(502), Some("upstream_error")),
+            Self::Upstream => (Once, true, Model, Some(502), Some("upstream_error")),
+            Self::Unreachable => (Once, true, Provider, Some(502), Some("upstream_error")),
+            Self::Broken => (Once, true, Model, Some(502), Some("upstream_malformed")),
+            Self::Silent => (No, true, Model, Some(504), Some("upstream_timeout")),
+            Self::Stalled => (No, false, Model, Some(504), Some("upstream_timeout")),
+            Self::Malformed => (No, true, Model, Some(502), Some("upstream_malformed")),
+            Self::ClientDeadline => (No, false, Nobody, Some(504), Some("upstream_timeout")),
+            Self::ClientGone => (No, false, Nobody, Some(499), Some("client_closed_request")),
+        };
+        Consequence { retry, failover, blame, status, code }
+    }
+}
+
+/// How long a key waits after a fault, where the provider does not say.
+pub const KEY_COOL_DOWN: Duration = Duration::from_secs(30);
+/// The longest wait that a provider can impose.
+pub const LONGEST_COOL_DOWN: Duration = Duration::from_secs(600);
+
+/// How long the tenant's key (for this model or for all) is left alone.
+pub fn cool_down(fault: Fault, asked: Option<Duration>) -> Duration {
+    let usual = match fault {
+        Fault::RateLimited => Duration::from_secs(5),
+        _ => KEY_COOL_DOWN,
+    };
+    asked.unwrap_or(usual).min(LONGEST_COOL_DOWN)
+}

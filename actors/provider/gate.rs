@@ -1,0 +1,291 @@
+//! Places at a provider: so many calls in flight, so many waiting, fair over tenants.
+//!
+//! The gate stands outside the provider actor, so that a crash neither loses nor doubles a place. Tenants take turns: one that queues a
+//! thousand requests waits behind its own, not in front of others.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::sync::oneshot;
+
+use crate::identity::TenantId;
+
+/// What became of the wish to enter.
+#[derive(Debug)]
+pub enum Entry {
+    /// A place, at once.
+    Place(Place),
+    /// A place in the queue.
+    Queued(Queued),
+    /// The queue is full.
+    Full,
+}
+
+/// The right to one call in flight; dropping it hands the place to the next in turn.
+#[derive(Debug)]
+pub struct Place(Option<Arc<Gate>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(gate) = self.0.take() {
+            gate.pass_on();
+        }
+    }
+}
+
+/// A place in the queue: a future that yields the [`Place`]; dropping it leaves the queue.
+#[derive(Debug)]
+pub struct Queued {
+    gate: Arc<Gate>,
+    tenant: TenantId,
+    number: u64,
+    place: oneshot::Receiver<Place>,
+}
+
+impl Future for Queued {
+    type Output = Place;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Place> {
+        match Pin::new(&mut self.place).poll(context) {
+            Poll::Ready(Ok(place)) => Poll::Ready(place),
+            // The gate keeps a sender until it sends; it outlives this future, which holds it.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.gate.leave(&self.tenant, self.number);
+        // A place that was sent but never taken is dropped with the receiver, after the lock was released, and passes on.
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    place: oneshot::Sender<Place>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    in_flight: usize,
+    queued: usize,
+    next_number: u64,
+    queues: HashMap<TenantId, VecDeque<Waiting>>,
+    /// Tenants with a queue, in the order of their turns.
+    turns: VecDeque<TenantId>,
+}
+
+/// The places of one provider.
+#[derive(Debug)]
+pub struct Gate {
+    max_in_flight: usize,
+    max_queue: usize,
+    state: Mutex<State>,
+}
+
+impl Gate {
+    /// A gate with so many places and so many more in the queue.
+    pub fn new(max_in_flight: usize, max_queue: usize) -> Arc<Self> {
+        Arc::new(Self { max_in_flight: max_in_flight.max(1), max_queue, state: Mutex::default() })
+    }
+
+    /// Asks for a place for a tenant's call.
+    pub fn enter(self: &Arc<Self>, tenant: &TenantId) -> Entry {
+        let mut state = self.lock();
+        if state.in_flight < self.max_in_flight {
+            state.in_flight += 1;
+            return Entry::Place(Place(Some(self.clone())));
+        }
+        if state.queued >= self.max_queue {
+            return Entry::Full;
+        }
+        state.queued += 1;
+        state.next_number += 1;
+        let number = state.next_number;
+        let (sender, place) = oneshot::channel();
+        let State { queues, turns, .. } = &mut *state;
+        let queue = queues.entry(tenant.clone()).or_insert_with(|| {
+            turns.push_back(tenant.clone());
+            VecDeque::new()
+        });
+        queue.push_back(Waiting { number, place: sender });
+        Entry::Queued(Queued { gate: self.clone(), tenant: tenant.clone(), number, place })
+    }
+
+    /// Calls in flight.
+    pub fn in_flight(&self) -> usize {
+        self.lock().in_flight
+    }
+
+    /// Calls waiting for a place.
+    pub fn queued(&self) -> usize {
+        self.lock().queued
+    }
+
+    /// Hands a place that became free to the next in turn. It is sent outside the lock, in a loop: a waiter that has just left gives it
+    /// back without a drop, so that neither a deadlock nor a recursion can come of it.
+    fn pass_on(self: &Arc<Self>) {
+        loop {
+            let Some(next) = self.next_in_turn() else { return };
+            match next.place.send(Place(Some(self.clone()))) {
+                Ok(()) => return,
+                Err(mut refused) => drop(refused.0.take()),
+            }
+        }
+    }
+
+    /// The waiter whose turn it is, taken from the queue; where there is none, the place is given up.
+    fn next_in_turn(&self) -> Option<Waiting> {
+        let mut state = self.lock();
+        let State { in_flight, queued, queues, turns, .. } = &mut *state;
+        while let Some(tenant) = turns.pop_front() {
+            let Some(queue) = queues.get_mut(&tenant) else { continue };
+            let waiting = queue.pop_front();
+            if queue.is_empty() {
+                queues.remove(&tenant);
+            } else {
+                turns.push_back(tenant);
+            }
+            if let Some(waiting) = waiting {
+                *queued -= 1;
+                return Some(waiting);
+            }
+        }
+        *in_flight -= 1;
+        None
+    }
+
+    fn leave(&self, tenant: &TenantId, number: u64) {
+        let mut state = self.lock();
+        let State { queued, queues, turns, .. } = &mut *state;
+        let Some(queue) = queues.get_mut(tenant) else { return };
+        let before = queue.len();
+        queue.retain(|waiting| waiting.number != number);
+        *queued -= before - queue.len();
+        if queue.is_empty() {
+            queues.remove(tenant);
+            turns.retain(|turn| turn != tenant);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tenant(name: &str) -> TenantId {
+        TenantId::parse(name).unwrap()
+    }
+
+    fn place(entry: Entry) -> Place {
+        match entry {
+            Entry::Place(place) => place,
+            other => panic!("expected a place, got {other:?}"),
+        }
+    }
+
+    fn queued(entry: Entry) -> Queued {
+        match entry {
+            Entry::Queued(queued) => queued,
+            other => panic!("expected a place in the queue, got {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn tenants_take_turns() {
+        let gate = Gate::new(1, 10);
+        let first = place(gate.enter(&tenant("busy")));
+        let busy: Vec<_> = (0..3).map(|_| queued(gate.enter(&tenant("busy")))).collect();
+        let quiet = queued(gate.enter(&tenant("quiet")));
+        drop(first);
+        let mut busy = busy.into_iter();
+        drop(busy.next().unwrap().await);
+        // Second in turn although it came fourth.
+        let held = quiet.await;
+        assert_eq!((gate.in_flight(), gate.queued()), (1, 2));
+        drop(held);
+        for waiting in busy {
+            drop(waiting.await);
+        }
+        assert_eq!((gate.in_flight(), gate.queued()), (0, 0));
+    }
+
+    #[test]
+    fn the_queue_is_bounded() {
+        let gate = Gate::new(1, 1);
+        let _place = place(gate.enter(&tenant("a")));
+        let _queued = queued(gate.enter(&tenant("a")));
+        assert!(matches!(gate.enter(&tenant("a")), Entry::Full));
+    }
+
+    #[test]
+    fn a_release_passes_over_all_who_left() {
+        let gate = Gate::new(1, 10_000);
+        let held = place(gate.enter(&tenant("a")));
+        let waiting: Vec<_> =
+            (0..10_000).map(|n| queued(gate.enter(&tenant(if n % 2 == 0 { "a" } else { "b" })))).collect();
+        drop(waiting);
+        drop(held);
+        assert_eq!((gate.in_flight(), gate.queued()), (0, 0));
+    }
+
+    #[test]
+    fn waiters_that_leave_while_places_are_released_lose_none() {
+        let gate = Gate::new(4, 100_000);
+        std::thread::scope(|scope| {
+            for name in ["a", "b", "c"] {
+                let gate = gate.clone();
+                scope.spawn(move || {
+                    for _ in 0..5_000 {
+                        drop(gate.enter(&tenant(name)));
+                    }
+                });
+            }
+        });
+        assert_eq!((gate.in_flight(), gate.queued()), (0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn no_schedule_loses_or_doubles_a_place(steps in proptest::collection::vec((0u8..3, any::<proptest::sample::Index>()), 0..200)) {
+            let gate = Gate::new(3, 5);
+            let mut places = Vec::new();
+            let mut waiting = Vec::new();
+            for (action, which) in steps {
+                match action {
+                    0 => match gate.enter(&tenant(if which.index(2) == 0 { "a" } else { "b" })) {
+                        Entry::Place(place) => places.push(place),
+                        Entry::Queued(queued) => waiting.push(queued),
+                        Entry::Full => prop_assert_eq!(gate.queued(), 5),
+                    },
+                    1 if !places.is_empty() => drop(places.swap_remove(which.index(places.len()))),
+                    2 if !waiting.is_empty() => drop(waiting.swap_remove(which.index(waiting.len()))),
+                    _ => {}
+                }
+                let mut still = Vec::new();
+                for mut queued in waiting {
+                    match queued.place.try_recv() {
+                        Ok(place) => places.push(place),
+                        Err(_) => still.push(queued),
+                    }
+                }
+                waiting = still;
+                prop_assert_eq!(gate.in_flight(), places.len());
+                prop_assert_eq!(gate.queued(), waiting.len());
+                prop_assert!(waiting.is_empty() || places.len() == 3);
+            }
+            drop((places, waiting));
+            prop_assert_eq!((gate.in_flight(), gate.queued()), (0, 0));
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The tenant actor.
+//!
+//! Owns: nothing that a crash could lose; it decides from its [`Estate`], the catalogue and the providers' snapshots, reserves, and
+//! forwards the choice with the caller's reply port to the chosen provider actor. Bounds: its mailbox by its address.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ractor::RpcReplyPort;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::account::{Admission, LimitReached, OverBudget, Reservation, day_of};
+use super::answers::{AnswerKey, CachedAnswer};
+use super::estate::Estate;
+use super::flight::{Boarding, Follower, Leader};
+use crate::catalogue::{Catalogue, Model};
+use crate::clock::Clock;
+use crate::identity::{ModelId, ProviderId};
+use crate::provider::{self, Grant, Offer, Provider, Refusal};
+use crate::routing::choice::{Choice, Scored, Situation, Standing, worst_case};
+use crate::routing::complexity::{Signal, Weights, assess};
+use crate::routing::decision::{Basis, Decision, Reason};
+use crate::routing::digest::Digest;
+use crate::routing::preferences::CacheMode;
+use crate::runtime::{Address, Behaviour};
+
+/// Complexity assumed where there is nothing to score by and the tenant has no default of its own.
+pub const DEFAULT_COMPLEXITY: f64 = 0.5;
+
+/// What all tenants choose from.
+pub struct World {
+    /// The models.
+    pub catalogue: ArcSwap<Catalogue>,
+    /// The scorer's weights.
+    pub weights: ArcSwap<Weights>,
+    /// The enabled providers with their actors.
+    pub providers: HashMap<ProviderId, (Arc<Provider>, Address<provider::Message>)>,
+    /// The date.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What can be sent to a tenant actor.
+pub enum Message {
+    /// Choose and dispatch.
+    Choose(Question, RpcReplyPort<Reply>),
+    /// Show the decision, without any effect.
+    Explain(Arc<Digest>, RpcReplyPort<Decision>),
+}
+
+/// Where in its way a request asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// For the first time: limits, cache and flights apply.
+    First,
+    /// The flight that it followed was abandoned: it was let in already.
+    Again,
+    /// Flights were abandoned twice: it asks for itself alone.
+    Alone,
+    /// An attempt failed: the next candidate.
+    Failover,
+}
+
+/// A model that this request must not be given again, and why.
+#[derive(Debug, Clone)]
+pub struct Passed {
+    /// Who serves it.
+    pub provider: ProviderId,
+    /// Which model.
+    pub model: ModelId,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A request's question.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The request.
+    pub digest: Arc<Digest>,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Models that failed or refused already.
+    pub passed: Arc<[Passed]>,
+}
+
+/// What a request's task is told.
+#[derive(Debug)]
+pub enum Reply {
+    /// A choice, as its provider answered it.
+    Dispatch(Box<Dispatch>),
+    /// The answer is there already.
+    Cached(Arc<CachedAnswer>, Shown),
+    /// Another request is getting the same answer.
+    Follow(Follower, Shown),
+    /// No.
+    Denied(Denial),
+}
+
+/// The decision behind a reply, with the admission of a request that asked for the first time.
+#[derive(Debug)]
+pub struct Shown {
+    /// The decision.
+    pub decision: Arc<Decision>,
+    /// The request counts as in flight as long as this lives.
+    pub admission: Option<Admission>,
+}
+
+/// A choice with all that its request holds.
+#[derive(Debug)]
+pub struct Dispatch {
+    /// The model to call.
+    pub model: Arc<Model>,
+    /// The decision and the admission.
+    pub shown: Shown,
+    /// Money held for this attempt.
+    pub reservation: Reservation,
+    /// Others may be waiting for the answer.
+    pub leader: Option<Leader>,
+    /// The epoch of the cache in which the answer was asked for.
+    pub epoch: u64,
+    /// What the provider actor says.
+    pub grant: Grant,
+}
+
+/// Why a request goes nowhere.
+#[derive(Debug)]
+pub enum Denial {
+    /// A limit of the tenant.
+    Limit(LimitReached),
+    /// The tenant's budget.
+    Budget(OverBudget),
+    /// No model can do it; the decision tells why for each.
+    NoCandidate(Arc<Decision>),
+}
+
+/// A tenant: its behaviour as an actor.
+pub struct Tenant {
+    estate: Arc<Estate>,
+    world: Arc<World>,
+}
+
+impl Tenant {
+    /// The behaviour of a tenant's actor.
+    pub fn new(estate: Arc<Estate>, world: Arc<World>) -> Arc<Self> {
+        Arc::new(Self { estate, world })
+    }
+}
+
+impl Behaviour for Tenant {
+    type Message = Message;
+    type State = ();
+
+    fn kind(&self) -> &'static str {
+        "tenant"
+    }
+
+    fn start(&self) {}
+
+    fn handle(&self, (): &mut (), message: Message) {
+        match message {
+            Message::Choose(question, port) => self.answer(question, port),
+            Message::Explain(digest, port) => {
+                // Whoever asked may have left.
+                let _ = port.send(self.choose(&digest, &[]).decision);
+            }
+        }
+    }
+
+    fn observe(&self, (): &()) -> Value {
+        json!({
+            "tenant": self.estate.tenant,
+            "policy": **self.estate.policy.load(),
+            "balance": self.estate.account.balance(self.world.clock.now()),
+            "cached_answers": self.estate.answers.len(),
+        })
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.estate.account.balance(self.world.clock.now()).in_flight
+    }
+}
+
+impl Tenant {
+    fn answer(&self, question: Question, port: RpcReplyPort<Reply>) {
+        if port.is_closed() {
+            return;
+        }
+        let admission = match question.stage {
+            Stage::First => match self.admit(&question.digest) {
+                Ok(admission) => Some(admission),
+                Err(reached) => return reply(port, Reply::Denied(Denial::Limit(reached))),
+            },
+            Stage::Again | Stage::Alone | Stage::Failover => None,
+        };
+        let Choice { decision, ranked } = self.choose(&question.digest, &question.passed);
+        let Some(best) = ranked.first() else {
+            return reply(port, Reply::Denied(Denial::NoCandidate(Arc::new(decision))));
+        };
+        let epoch = self.estate.answers.epoch();
+        let mut leader = None;
+        if let Some(key) = answer_key(&question, best) {
+            if let Some(answer) = self.estate.answers.get(&key, Instant::now()) {
+                return reply(port, Reply::Cached(answer, Shown { decision: Arc::new(decision), admission }));
+            }
+            match self.estate.answers.flights().board(key) {
+                Boarding::Follow(follower) => {
+                    return reply(port, Reply::Follow(follower, Shown { decision: Arc::new(decision), admission }));
+                }
+                Boarding::Lead(lead) => leader = Some(lead),
+            }
+        }
+        self.dispatch(Ranked { question: &question, decision, ranked, admission, leader, epoch }, port);
+    }
+
+    /// Reserves for the best candidate that the budget covers and hands it to its provider's actor.
+    fn dispatch(&self, chosen: Ranked<'_>, port: RpcReplyPort<Reply>) {
+        let Ranked { question, mut decision, ranked, admission, leader, epoch } = chosen;
+        let policy = self.estate.policy.load();
+        let now = self.world.clock.now();
+        let mut over_budget = None;
+        let mut affordable = None;
+        for (place, model) in ranked.iter().enumerate() {
+            match self.estate.account.reserve(&policy, now, worst_case(&question.digest, model)) {
+                Ok(reservation) => {
+                    affordable = Some((place, model.clone(), reservation));
+                    break;
+                }
+                Err(refused) => {
+                    over_budget.get_or_insert(refused);
+                }
+            }
+        }
+        let Some((place, model, reservation)) = affordable else {
+            let denial = over_budget.map_or_else(|| Denial::NoCandidate(Arc::new(decision)), Denial::Budget);
+            return reply(port, Reply::Denied(denial));
+        };
+        pass_over(&mut decision, place);
+        let Some((_, address)) = self.world.providers.get(&model.provider) else { return };
+        let shown = Shown { decision: Arc::new(decision), admission };
+        // Until the provider actor says otherwise: where it never does, the port is dropped with the offer and the caller asks again.
+        let grant = Grant::Refused(Refusal::QueueFull);
+        let dispatch = Dispatch { model, shown, reservation, leader, epoch, grant };
+        let offer = Offer { tenant: self.estate.tenant.clone(), dispatch, port };
+        if let Err(full) = address.offer(provider::Message::Admit(offer)) {
+            let provider::Message::Admit(Offer { dispatch, port, .. }) = full else { return };
+            reply(port, Reply::Dispatch(Box::new(dispatch)));
+        }
+    }
+
+    fn admit(&self, digest: &Digest) -> Result<Admission, LimitReached> {
+        let tokens = digest.input_tokens.saturating_add(digest.output_limit.unwrap_or(0));
+        self.estate.account.admit(&self.estate.policy.load(), self.world.clock.now(), tokens)
+    }
+
+    fn choose(&self, digest: &Digest, passed: &[Passed]) -> Choice {
+        let policy = self.estate.policy.load();
+        let catalogue = self.world.catalogue.load();
+        let reachable = self.estate.reachable.load();
+        let now = Instant::now();
+        let situation = Situation {
+            tenant: &self.estate.tenant,
+            digest,
+            scored: self.score(digest, policy.default_complexity.unwrap_or(DEFAULT_COMPLEXITY)),
+            catalogue: &catalogue,
+            allowed: policy.models.as_deref(),
+            today: day_of(self.world.clock.now()),
+        };
+        situation.choose(|model| {
+            if let Some(passed) =
+                passed.iter().find(|passed| passed.model == model.id && passed.provider == model.provider)
+            {
+                return Standing::Barred(passed.reason);
+            }
+            let Some((provider, _)) = self.world.providers.get(&model.provider) else {
+                return Standing::Barred(Reason::Disabled);
+            };
+            if !reachable.contains(&model.provider) {
+                return Standing::Barred(Reason::NoKey);
+            }
+            if self.estate.cooling.until(&model.provider, &model.id, now).is_some() {
+                return Standing::Barred(Reason::CoolingDown);
+            }
+            provider
+                .penalty(&model.id, now)
+                .map_or(Standing::Barred(Reason::CircuitOpen), |penalty| Standing::Ready { penalty })
+        })
+    }
+
+    fn score(&self, digest: &Digest, default: f64) -> Scored {
+        let assessed = assess(&digest.features, &self.world.weights.load(), default);
+        let (complexity, basis) = match (digest.preferences.complexity, assessed.signal) {
+            (Some(given), _) => (given, Basis::Override),
+            (None, Signal::None) => (assessed.complexity.0, Basis::None),
+            (None, _) => (assessed.complexity.0, Basis::Scored),
+        };
+        Scored { complexity, basis, signals: assessed.signals }
+    }
+}
+
+/// A choice on its way to a provider.
+struct Ranked<'a> {
+    question: &'a Question,
+    decision: Decision,
+    ranked: Vec<Arc<Model>>,
+    admission: Option<Admission>,
+    leader: Option<Leader>,
+    epoch: u64,
+}
+
+/// What an answer of this model to this question is looked up under, where the question may be answered from the cache at all.
+fn answer_key(question: &Question, model: &Model) -> Option<AnswerKey> {
+    let reads = question.digest.preferences.cache == CacheMode::Use;
+    if !reads || !matches!(question.stage, Stage::First | Stage::Again) {
+        return None;
+    }
+    let prompt = question.digest.cache_key?;
+    Some(AnswerKey { provider: model.provider.clone(), model: model.id.clone(), prompt })
+}
+
+/// Marks the candidates before `place` as beyond the budget and moves them behind the eligible ones.
+fn pass_over(decision: &mut Decision, place: usize) {
+    if place == 0 {
+        return;
+    }
+    let eligible = decision.candidates.iter().filter(|candidate| candidate.reason.is_none()).count();
+    for candidate in decision.candidates.iter_mut().take(place) {
+        candidate.reason = Some(Reason::Budget);
+    }
+    if let Some(ranked) = decision.candidates.get_mut(..eligible) {
+        ranked.rotate_left(place);
+    }
+}
+
+/// Answers a task, which may have stopped waiting: then everything that the reply holds is given back.
+fn reply(port: RpcReplyPort<Reply>, reply: Reply) {
+    let _ = port.send(reply);
+}

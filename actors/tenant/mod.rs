@@ -1,0 +1,18 @@
+//! A tenant: what it may do, what it has spent, what it has asked already.
+//!
+//! The [`actor`](Tenant) decides and forgets; what must outlive its crash is its [`Estate`]: the [`account`], the cached [`answers`] with
+//! the requests in flight, and the waits that providers imposed on its keys. Only the tenant actor reserves money; whoever holds the
+//! guard settles.
+
+pub mod account;
+pub mod answers;
+pub mod cooling;
+pub mod flight;
+pub mod limits;
+pub mod policy;
+
+mod actor;
+mod estate;
+
+pub use actor::{DEFAULT_COMPLEXITY, Denial, Dispatch, Message, Passed, Question, Reply, Shown, Stage, Tenant, World};
+pub use estate::Estate;
