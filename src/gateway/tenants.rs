@@ -1,0 +1,276 @@
+//! The tenants that exist, and the live ones: an actor with its estate and keys each.
+//!
+//! Names are in memory from start-up, so that an unknown one reads nothing and costs nothing. A tenant becomes live with its first
+//! request (one load at a time), is passivated when idle, and the number of live ones is bounded.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aipipe_actors::clock::Clock;
+use aipipe_actors::identity::{ProviderId, TenantId};
+use aipipe_actors::runtime::{Address, Leaf, Supervisor, System};
+use aipipe_actors::tenant::account::{Account, Position};
+use aipipe_actors::tenant::answers::{Answers, CacheBounds};
+use aipipe_actors::tenant::cooling::Cooling;
+use aipipe_actors::tenant::policy::Policy;
+use aipipe_actors::tenant::{Estate, Message, Tenant, World};
+use arc_swap::ArcSwap;
+use secrecy::SecretString;
+use tokio::sync::OnceCell;
+
+use crate::config::{Config, ProviderConfig};
+use crate::store::{AdminScope, Store, StoreError};
+
+/// Live tenants at a time: each costs some ten kilobytes beside its cache.
+const MAX_LIVE: usize = 4_096;
+/// A tenant without requests for so long is passivated. Longer than any window of its limits.
+const IDLE: Duration = Duration::from_secs(600);
+/// Messages waiting at one tenant; beyond it the client gets 429.
+const MAILBOX: usize = 1_024;
+
+/// Why a tenant cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantError {
+    /// Nobody created it.
+    #[error("there is no tenant of this name")]
+    Unknown,
+    /// As many tenants are live as may be, and none is idle.
+    #[error("too many tenants are active at the moment")]
+    TooMany,
+    /// It could not be loaded.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A provider key, and whose it is.
+#[derive(Debug, Clone)]
+pub struct UpstreamKey(pub SecretString);
+
+/// A live tenant.
+pub struct Live {
+    /// Its name.
+    pub id: TenantId,
+    /// Its actor.
+    pub address: Address<Message>,
+    /// What outlives its actor.
+    pub estate: Arc<Estate>,
+    keys: ArcSwap<HashMap<ProviderId, UpstreamKey>>,
+    last_used: AtomicI64,
+}
+
+impl Live {
+    /// The key to present at a provider: the tenant's own or, where it may use that, the operator's.
+    pub fn key(&self, provider: &ProviderId) -> Option<UpstreamKey> {
+        self.keys.load().get(provider).cloned()
+    }
+
+    fn is_idle(&self, now: i64) -> bool {
+        let balance = self.estate.account.balance(jiff::Timestamp::from_second(now).unwrap_or_default());
+        let quiet = balance.in_flight == 0 && balance.held.0 == 0 && self.address.gauges().mailbox() == 0;
+        quiet && now - self.last_used.load(Ordering::Relaxed) >= IDLE.as_secs() as i64
+    }
+}
+
+type Slot = Arc<OnceCell<Arc<Live>>>;
+
+/// All tenants by name.
+pub struct Directory {
+    slots: Mutex<HashMap<TenantId, Slot>>,
+    supervisor: Arc<Supervisor>,
+    system: Arc<System>,
+    world: Arc<World>,
+    bounds: Arc<CacheBounds>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Directory {
+    /// The directory of the tenants that the store knows.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn open(store: &Store, tree: Tree) -> Result<Self, StoreError> {
+        let known = store.tenants(AdminScope::granted()).await?;
+        let slots = known.into_iter().map(|tenant| (tenant.id, Slot::default())).collect();
+        let Tree { supervisor, system, world, bounds, clock } = tree;
+        Ok(Self { slots: Mutex::new(slots), supervisor, system, world, bounds, clock })
+    }
+
+    /// Whether the tenant exists.
+    pub fn knows(&self, tenant: &TenantId) -> bool {
+        self.lock().contains_key(tenant)
+    }
+
+    /// How many exist.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Makes a name known.
+    pub fn create(&self, tenant: &TenantId) {
+        self.lock().entry(tenant.clone()).or_default();
+    }
+
+    /// Forgets a tenant that was removed from the store, with its cached answers.
+    pub fn remove(&self, tenant: &TenantId) {
+        let slot = self.lock().remove(tenant);
+        if let Some(live) = slot.as_ref().and_then(|slot| slot.get()) {
+            live.estate.answers.clear();
+            live.keys.store(Arc::default());
+            live.estate.reachable.store(Arc::default());
+            self.supervisor.retire(live.address.name());
+        }
+        if *tenant == TenantId::default_tenant() {
+            self.create(tenant);
+        }
+    }
+
+    /// The live tenant of this name, loaded if need be.
+    ///
+    /// # Errors
+    /// See [`TenantError`].
+    pub async fn live(&self, tenant: &TenantId, store: &Store, config: &Config) -> Result<Arc<Live>, TenantError> {
+        let slot = self.lock().get(tenant).cloned().ok_or(TenantError::Unknown)?;
+        let now = self.clock.now().as_second();
+        if let Some(live) = slot.get() {
+            live.last_used.store(now, Ordering::Relaxed);
+            return Ok(live.clone());
+        }
+        if self.live_count() >= MAX_LIVE && !self.passivate_one(now) {
+            return Err(TenantError::TooMany);
+        }
+        slot.get_or_try_init(|| self.load(tenant, store, config)).await.cloned()
+    }
+
+    /// The tenant if it is live.
+    pub fn if_live(&self, tenant: &TenantId) -> Option<Arc<Live>> {
+        self.lock().get(tenant)?.get().cloned()
+    }
+
+    /// Every live tenant.
+    pub fn all_live(&self) -> Vec<Arc<Live>> {
+        self.lock().values().filter_map(|slot| slot.get().cloned()).collect()
+    }
+
+    /// Takes over what the admin changed of a live tenant: policy and keys. What was cached with a key that is gone or replaced goes.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn refresh(&self, tenant: &TenantId, store: &Store, config: &Config) -> Result<(), StoreError> {
+        self.create(tenant);
+        let Some(live) = self.if_live(tenant) else { return Ok(()) };
+        let policy = store.tenant(tenant).await?.map(|record| record.policy).unwrap_or_default();
+        let keys = keyring(tenant, &policy, store, config).await?;
+        live.estate.reachable.store(Arc::new(reachable(&keys, tenant, &policy, config)));
+        live.estate.policy.store(Arc::new(policy));
+        for provider in config.providers.iter() {
+            live.estate.cooling.forget(&provider.id);
+        }
+        live.keys.store(Arc::new(keys));
+        Ok(())
+    }
+
+    /// Passivates tenants that have been idle long enough.
+    pub fn passivate_idle(&self) {
+        let now = self.clock.now().as_second();
+        for live in self.all_live() {
+            if live.is_idle(now) {
+                self.passivate(&live);
+            }
+        }
+    }
+
+    async fn load(&self, tenant: &TenantId, store: &Store, config: &Config) -> Result<Arc<Live>, TenantError> {
+        let now = self.clock.now();
+        let policy = store.tenant(tenant).await?.map(|record| record.policy).unwrap_or_default();
+        let keys = keyring(tenant, &policy, store, config).await?;
+        let spent = store.position(tenant, now).await?;
+        let estate = Arc::new(Estate {
+            tenant: tenant.clone(),
+            reachable: ArcSwap::from_pointee(reachable(&keys, tenant, &policy, config)),
+            policy: ArcSwap::from_pointee(policy),
+            account: Account::open(Position { day: spent.day, month: spent.month }, now),
+            answers: Answers::new(self.bounds.clone()),
+            cooling: Cooling::default(),
+        });
+        let address = Address::new(format!("tenant:{tenant}"), MAILBOX, self.system.gauges("tenant"));
+        let behaviour = Tenant::new(estate.clone(), self.world.clone());
+        self.supervisor.start(Leaf::new(behaviour, address.clone())).await;
+        let (keys, last_used) = (ArcSwap::from_pointee(keys), AtomicI64::new(now.as_second()));
+        Ok(Arc::new(Live { id: tenant.clone(), address, estate, keys, last_used }))
+    }
+
+    fn live_count(&self) -> usize {
+        self.lock().values().filter(|slot| slot.initialized()).count()
+    }
+
+    /// Makes room for one more live tenant: the one that was used longest ago, if it holds nothing.
+    fn passivate_one(&self, now: i64) -> bool {
+        let mut quiet: Vec<_> = self.all_live();
+        quiet.retain(|live| live.is_idle(now));
+        match quiet.into_iter().min_by_key(|live| live.last_used.load(Ordering::Relaxed)) {
+            Some(live) => {
+                self.passivate(&live);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn passivate(&self, live: &Live) {
+        self.lock().insert(live.id.clone(), Slot::default());
+        self.supervisor.retire(live.address.name());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The part of the actor tree that a directory works with.
+pub struct Tree {
+    /// The tenants' supervisor.
+    pub supervisor: Arc<Supervisor>,
+    /// The whole tree.
+    pub system: Arc<System>,
+    /// What tenants choose from.
+    pub world: Arc<World>,
+    /// What their caches share.
+    pub bounds: Arc<CacheBounds>,
+    /// The date.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Whether the operator's keys serve this tenant.
+fn uses_operator_keys(tenant: &TenantId, policy: &Policy) -> bool {
+    policy.operator_keys || *tenant == TenantId::default_tenant()
+}
+
+/// The keys that a tenant may use: its own, which win, and the operator's where it may.
+async fn keyring(
+    tenant: &TenantId,
+    policy: &Policy,
+    store: &Store,
+    config: &Config,
+) -> Result<HashMap<ProviderId, UpstreamKey>, StoreError> {
+    let mut keys = HashMap::new();
+    if uses_operator_keys(tenant, policy) {
+        let operators = config.providers.iter().filter_map(|provider| Some((provider.id.clone(), provider.key.clone()?)));
+        keys.extend(operators.map(|(id, key)| (id, UpstreamKey(key))));
+    }
+    keys.extend(store.open_keys(tenant).await?.into_iter().map(|(id, key)| (id, UpstreamKey(key))));
+    Ok(keys)
+}
+
+/// The providers that a tenant can reach: those with a key, and for tenants of the operator's keys those that need none.
+fn reachable(
+    keys: &HashMap<ProviderId, UpstreamKey>,
+    tenant: &TenantId,
+    policy: &Policy,
+    config: &Config,
+) -> HashSet<ProviderId> {
+    let keyless = |provider: &&ProviderConfig| !provider.needs_key() && uses_operator_keys(tenant, policy);
+    let open = config.providers.iter().filter(keyless).map(|provider| provider.id.clone());
+    keys.keys().cloned().chain(open).collect()
+}

@@ -1,0 +1,182 @@
+//! The client that all upstream calls share.
+
+use std::time::Duration;
+
+use aipipe_actors::fault::Fault;
+use bytes::{Bytes, BytesMut};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::providers::Auth;
+
+/// Idle connections kept to one host: above it a burst's connections are closed again.
+const IDLE_CONNECTIONS: usize = 512;
+/// Shorter than the providers' own keep-alive, so that a connection is not used while the other side closes it.
+const IDLE_TIME: Duration = Duration::from_secs(55);
+/// The largest error body that is read.
+pub const MAX_ERROR_BYTES: usize = 1 << 20;
+/// The largest whole answer that is read.
+pub const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// A failure of the connection, without any word from the provider.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct Broken {
+    /// Its class.
+    pub fault: Fault,
+    /// The chain of causes, without addresses of secrets.
+    pub message: String,
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Call {
+    /// Where to.
+    pub url: Url,
+    /// Headers of the dialect and the profile.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// The pooled client.
+#[derive(Debug, Clone)]
+pub struct Client(reqwest::Client);
+
+impl Client {
+    /// A client whose connections are made within `connect_timeout`.
+    ///
+    /// # Errors
+    /// Where TLS cannot be set up.
+    pub fn new(connect_timeout: Duration) -> Result<Self, reqwest::Error> {
+        // Another part of the process may have installed a provider already; either serves.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("aipipe/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(connect_timeout)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_idle_timeout(IDLE_TIME)
+            .tcp_nodelay(true)
+            .tcp_keepalive(Duration::from_secs(30))
+            .http2_adaptive_window(true)
+            // A provider that redirects would carry the key to another host.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self(client))
+    }
+
+    /// Sends a call with its key and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// [`Broken`] where no head came.
+    pub async fn send(&self, call: Call, auth: Auth, key: Option<&SecretString>) -> Result<reqwest::Response, Broken> {
+        let Call { url, mut headers, body } = call;
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        authenticate(&mut headers, auth, key)?;
+        self.0.post(url).headers(headers).body(body).send().await.map_err(|error| broken(&error))
+    }
+}
+
+fn authenticate(headers: &mut HeaderMap, auth: Auth, key: Option<&SecretString>) -> Result<(), Broken> {
+    if let Auth::XApiKey { version } = auth {
+        headers.entry("anthropic-version").or_insert(HeaderValue::from_static(version));
+    }
+    let Some(key) = key else { return Ok(()) };
+    let (name, value) = match auth {
+        Auth::Bearer => (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))),
+        Auth::XApiKey { .. } => (HeaderName::from_static("x-api-key"), HeaderValue::try_from(key.expose_secret())),
+        Auth::XGoogApiKey => (HeaderName::from_static("x-goog-api-key"), HeaderValue::try_from(key.expose_secret())),
+    };
+    let mut value = value.map_err(|_| Broken {
+        fault: Fault::Key,
+        message: "the provider key holds characters that no HTTP header may have".to_owned(),
+    })?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(())
+}
+
+/// The class of a transport error, with its causes.
+pub fn broken(error: &reqwest::Error) -> Broken {
+    let fault = if error.is_connect() { Fault::Unreachable } else { Fault::Broken };
+    let mut message = String::new();
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if !message.is_empty() {
+            message.push_str(": ");
+        }
+        message.push_str(&error.to_string());
+        cause = error.source();
+    }
+    if message.is_empty() {
+        // The address may hold a key in its query; the error without it says the same.
+        message = if error.is_timeout() { "the connection timed out".into() } else { "the connection failed".into() };
+    }
+    Broken { fault, message }
+}
+
+/// Reads a whole body of at most `limit` bytes.
+///
+/// # Errors
+/// [`Broken`] where it ends early or is larger.
+pub async fn read_body(mut response: reqwest::Response, limit: usize) -> Result<Bytes, Broken> {
+    let mut whole = BytesMut::new();
+    let mut first: Option<Bytes> = None;
+    while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
+        if whole.is_empty() && first.is_none() {
+            first = Some(chunk);
+            continue;
+        }
+        if let Some(first) = first.take() {
+            whole.extend_from_slice(&first);
+        }
+        whole.extend_from_slice(&chunk);
+        if whole.len() > limit {
+            let message = format!("the answer is larger than {limit} bytes");
+            return Err(Broken { fault: Fault::Malformed, message });
+        }
+    }
+    Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// How long a provider asks to wait, in any of the header's forms: `retry-after-ms`, seconds (also fractions), or an HTTP date.
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let duration = |seconds: f64| Duration::try_from_secs_f64(seconds.max(0.0)).ok();
+    if let Some(wait) = text("retry-after-ms").and_then(|ms| ms.parse::<f64>().ok()) {
+        return duration(wait / 1_000.0);
+    }
+    let value = text(RETRY_AFTER.as_str())?;
+    if let Ok(seconds) = value.parse::<f64>() {
+        return duration(seconds);
+    }
+    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    Some(Duration::from_secs(at.as_second().saturating_sub(now.as_second()).max(0) as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_all_its_forms() {
+        let now: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+        for (name, value, wait) in [
+            ("retry-after", "7", Some(7_000)),
+            ("retry-after", "1.5", Some(1_500)),
+            ("retry-after", "-3", Some(0)),
+            ("retry-after-ms", "250", Some(250)),
+            ("retry-after", "Tue, 24 Nov 2026 10:00:09 GMT", Some(9_000)),
+            ("retry-after", "Tue, 24 Nov 2026 09:00:00 GMT", Some(0)),
+            ("retry-after", "soon", None),
+            ("retry-after", "inf", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            assert_eq!(retry_after(&headers, now), wait.map(Duration::from_millis), "{value}");
+        }
+    }
+}
