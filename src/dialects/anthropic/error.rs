@@ -117,13 +117,14 @@ fn scrub(message: &str) -> String {
     clean
 }
 
+/// Whether a word names a key or an account: it opens like one and is no plain word (`user_location` is a field).
 fn is_secret(word: &str) -> bool {
-    let is_key =
-        word.len() >= 8 && ["sk-", "org-", "org_", "apikey_", "user_"].iter().any(|prefix| word.starts_with(prefix));
+    let opens_like_one = ["sk-", "org-", "org_", "apikey_", "user_"].iter().any(|prefix| word.starts_with(prefix));
+    let is_id = opens_like_one && word.len() >= 8 && word.bytes().any(|b| b.is_ascii_digit());
     let is_uuid = word.len() == 36
         && word.bytes().enumerate().all(|(at, b)| match at {
             8 | 13 | 18 | 23 => b == b'-',
             _ => b.is_ascii_hexdigit(),
         });
-    is_key || is_uuid
+    is_id || is_uuid
 }

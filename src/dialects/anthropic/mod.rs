@@ -1,7 +1,7 @@
 //! Anthropic's Messages dialect: `POST /v1/messages`.
 //!
-//! As an upstream: [`request`] writes what a conversation means, [`answer`] and [`stream`] read what came of it, [`error`] what went
-//! wrong, and [`usage`] the figures that answers and streams share. The dialect's ways that shape all of them:
+//! As an upstream: `request` writes what a conversation means, `answer` and `stream` read what came of it (both by way of
+//! `block` and `usage`), `error` what went wrong. The dialect's ways that shape all of them:
 //!
 //! * roles alternate; the results of tool calls open the user message that follows them;
 //! * `max_tokens` is required;
@@ -10,6 +10,7 @@
 //! * a stream is whole only with `message_stop`.
 
 mod answer;
+mod block;
 mod error;
 mod request;
 mod stream;

@@ -96,7 +96,7 @@ enum Form<'a> {
 pub(super) fn encode(conversation: &Conversation, model: &Model) -> Result<EncodedRequest, CannotCarry> {
     let mut dropped: Vec<String> = conversation.hints.iter().map(|&hint| hint.to_owned()).collect();
     let form = form(&conversation.format, model, &mut dropped);
-    let names = Names::of(conversation);
+    let names = Names::of(conversation, form);
     let toolbox = Toolbox::new(conversation, model, &names, form)?;
     let origin = format!("{}/{}", model.provider, model.id);
     let Transcript { messages, ends_in_prefill, thought_is_missing } =

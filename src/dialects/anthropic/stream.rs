@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer::{
-    self, Calls, Kind, REDACTED, RedactedBlock, SIGNATURE, TextBlock, ThinkingBlock, ToolUseBlock, opaque, parse,
-    stop_of,
+use super::block::{
+    Calls, Kind, REDACTED, RedactedBlock, SIGNATURE, TextBlock, ThinkingBlock, ToolUseBlock, explanation, opaque,
+    parse, stop_of,
 };
 use super::error::read_envelope;
 use super::usage::Count;
@@ -84,7 +84,8 @@ struct Ending {
 struct Data<'a> {
     #[serde(rename = "type", borrow)]
     kind: Option<Cow<'a, str>>,
-    index: Option<u64>,
+    #[serde(borrow)]
+    index: Option<&'a RawValue>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -115,22 +116,33 @@ struct MessageDelta<'a> {
     stop_details: Option<&'a RawValue>,
 }
 
+/// What a `content_block_delta` adds to its block.
 #[derive(Deserialize)]
-struct JsonDelta<'a> {
-    #[serde(borrow)]
-    partial_json: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct ThinkingDelta<'a> {
-    #[serde(borrow)]
-    thinking: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct SignatureDelta<'a> {
-    #[serde(borrow)]
-    signature: Cow<'a, str>,
+#[serde(tag = "type")]
+enum Delta<'a> {
+    #[serde(rename = "text_delta")]
+    Text {
+        #[serde(borrow)]
+        text: Cow<'a, str>,
+    },
+    #[serde(rename = "input_json_delta")]
+    InputJson {
+        #[serde(borrow)]
+        partial_json: Cow<'a, str>,
+    },
+    #[serde(rename = "thinking_delta")]
+    Thinking {
+        #[serde(borrow)]
+        thinking: Cow<'a, str>,
+    },
+    #[serde(rename = "signature_delta")]
+    Signature {
+        #[serde(borrow)]
+        signature: Cow<'a, str>,
+    },
+    /// Citations and whatever else is beside the content.
+    #[serde(other)]
+    Other,
 }
 
 impl StreamDecoder for Decoder {
@@ -143,15 +155,15 @@ impl StreamDecoder for Decoder {
         match event.kind.as_deref().unwrap_or(name) {
             "message_start" => self.start(required(event.message, "message_start")?, out)?,
             "content_block_start" => {
-                let index = event.index.ok_or_else(|| incomplete("content_block_start"))?;
+                let index = index_of(event.index, "content_block_start")?;
                 self.begin_block(index, required(event.content_block, "content_block_start")?, out)?;
             }
             "content_block_delta" => {
-                let index = event.index.ok_or_else(|| incomplete("content_block_delta"))?;
+                let index = index_of(event.index, "content_block_delta")?;
                 self.extend_block(index, required(event.delta, "content_block_delta")?, out)?;
             }
             "content_block_stop" => {
-                let index = event.index.ok_or_else(|| incomplete("content_block_stop"))?;
+                let index = index_of(event.index, "content_block_stop")?;
                 self.end_block(index, out);
             }
             "message_delta" => self.message_delta(&event, out)?,
@@ -183,6 +195,10 @@ fn incomplete(event: &str) -> Malformed {
 
 fn required<'a>(field: Option<&'a RawValue>, event: &str) -> Result<&'a str, Malformed> {
     field.map(RawValue::get).ok_or_else(|| incomplete(event))
+}
+
+fn index_of(index: Option<&RawValue>, event: &str) -> Result<u64, Malformed> {
+    index.and_then(|index| index.get().parse().ok()).ok_or_else(|| incomplete(event))
 }
 
 impl Decoder {
@@ -270,33 +286,18 @@ impl Decoder {
         let Some(block) = block else {
             return Err(Malformed("a content_block_delta belongs to no open block".to_owned()));
         };
-        let kind: Kind<'_> = parse(delta, "content_block_delta event")?;
-        match (block, kind.name.as_ref()) {
-            (Block::Text, "text_delta") => {
-                let TextBlock { text } = parse(delta, "text_delta")?;
-                push_text(text, Event::Text, out);
-            }
-            (Block::Thinking { .. }, "thinking_delta") => {
-                let ThinkingDelta { thinking } = parse(delta, "thinking_delta")?;
-                push_text(thinking, Event::Reasoning, out);
-            }
-            (Block::Thinking { signature }, "signature_delta") => {
-                let delta: SignatureDelta<'_> = parse(delta, "signature_delta")?;
-                signature.push_str(&delta.signature);
-            }
-            (Block::Call { to, arguments }, "input_json_delta") => {
-                let JsonDelta { partial_json } = parse(delta, "input_json_delta")?;
+        match (block, parse(delta, "content_block_delta event")?) {
+            (Block::Ignored, _) | (_, Delta::Other) => {}
+            (Block::Text, Delta::Text { text }) => push_text(text, Event::Text, out),
+            (Block::Thinking { .. }, Delta::Thinking { thinking }) => push_text(thinking, Event::Reasoning, out),
+            (Block::Thinking { signature }, Delta::Signature { signature: more }) => signature.push_str(&more),
+            (Block::Call { to, arguments }, Delta::InputJson { partial_json }) => {
                 if !partial_json.is_empty() {
                     *arguments = Arguments::Streamed;
                     out.push(to.arguments(partial_json.into_owned()));
                 }
             }
-            // Citations, and whatever else may come to be added to a block, are beside its content.
-            (Block::Ignored, _) | (_, "citations_delta") => {}
-            (_, "text_delta" | "thinking_delta" | "signature_delta" | "input_json_delta") => {
-                return Err(Malformed("a content_block_delta does not fit its block".to_owned()));
-            }
-            _ => {}
+            _ => return Err(Malformed("a content_block_delta does not fit its block".to_owned())),
         }
         Ok(())
     }
@@ -332,7 +333,7 @@ impl Decoder {
                 self.ending = Some(Ending {
                     reason: reason.into_owned(),
                     sequence: delta.stop_sequence.map(Cow::into_owned),
-                    explanation: delta.stop_details.and_then(answer::explanation),
+                    explanation: delta.stop_details.and_then(explanation),
                 });
             }
         }

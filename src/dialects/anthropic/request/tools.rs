@@ -21,26 +21,26 @@ const ANSWER_DESCRIPTION: &str = "Gives the answer to the user. The arguments ar
 /// The functions' names as Anthropic takes them (`^[a-zA-Z0-9_-]{1,128}$`), each of them reversible: two functions never share one.
 pub(super) struct Names {
     renamed: Vec<Renamed>,
-    answer_tool: String,
+    /// What the answer tool is called, where the form needs one.
+    answer_tool: Option<String>,
 }
 
 impl Names {
     /// Looks at every name in the conversation, declarations first, so that a name is changed the same way in every later turn.
-    pub(super) fn of(conversation: &Conversation) -> Self {
+    pub(super) fn of(conversation: &Conversation, form: Form<'_>) -> Self {
         let all = || declared_names(conversation).chain(called_names(conversation));
-        let mut taken: HashSet<String> = HashSet::new();
-        let needs_names = all().any(|name| !is_valid(name));
-        if needs_names || all().any(|name| name == ANSWER_TOOL) {
-            taken.extend(all().filter(|name| is_valid(name)).map(str::to_owned));
+        let needs_answer_tool = matches!(form, Form::AnswerTool(..));
+        if !needs_answer_tool && all().all(is_valid) {
+            return Self { renamed: Vec::new(), answer_tool: None };
         }
+        let mut taken: HashSet<String> = all().filter(|name| is_valid(name)).map(str::to_owned).collect();
         let mut renamed: Vec<Renamed> = Vec::new();
         for name in all().filter(|name| !is_valid(name)) {
             if renamed.iter().all(|known| known.original != name) {
                 renamed.push(Renamed { sent: unique(&sanitised(name), &mut taken), original: name.to_owned() });
             }
         }
-        let answer_tool = unique(ANSWER_TOOL, &mut taken);
-        Self { renamed, answer_tool }
+        Self { renamed, answer_tool: needs_answer_tool.then(|| unique(ANSWER_TOOL, &mut taken)) }
     }
 
     /// The name to send.
@@ -160,19 +160,19 @@ impl<'a> Toolbox<'a> {
         let demand = Demand::of(&conversation.tool_choice, &declared)?;
         let mut tools: Vec<Tool<'a>> = declared.iter().map(|tool| declaration(tool, names)).collect();
 
-        let answer_tool = match form {
+        let answer_tool = match (form, names.answer_tool.as_deref()) {
             // Where a function of the client's must be called, the answer is that call and has no form of its own.
-            Form::AnswerTool(schema, description) if !demand.is_forced() => {
+            (Form::AnswerTool(schema, description), Some(name)) if !demand.is_forced() => {
                 if !describes_object(schema) {
                     return Err(cannot("response_format", "this model's answers follow schemas of objects only"));
                 }
                 tools.push(Tool {
-                    name: &names.answer_tool,
+                    name,
                     description: Some(description.unwrap_or(ANSWER_DESCRIPTION)),
                     input_schema: InputSchema::new(Some(schema), None),
                     strict: None,
                 });
-                Some(names.answer_tool.as_str())
+                Some(name)
             }
             _ => None,
         };

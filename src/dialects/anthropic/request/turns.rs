@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::cannot;
 use super::media::{self, Source};
 use super::tools::Names;
-use crate::dialects::anthropic::answer::{REDACTED, SIGNATURE};
+use crate::dialects::anthropic::block::{REDACTED, SIGNATURE};
 use crate::dialects::conversation::{Conversation, Part, Role, Thought, ToolCall, ToolResult, Turn};
 use crate::dialects::translate::CannotCarry;
 

@@ -39,9 +39,9 @@ fn the_text_that_clients_recover_by_is_kept() {
 
 #[test]
 fn keys_and_accounts_are_removed() {
-    let body = br#"{"error":{"type":"rate_limit_error","message":"org (0e2a9a4c-1c2d-4e5f-8a9b-0123456789ab), key sk-ant-api03-abcDEF_123: slow down"}}"#;
+    let body = br#"{"error":{"type":"rate_limit_error","message":"org (0e2a9a4c-1c2d-4e5f-8a9b-0123456789ab), key sk-ant-api03-abcDEF_123: slow down, user_location"}}"#;
     let error = read_error(StatusCode::TOO_MANY_REQUESTS, body);
-    assert_eq!(error.message, "org ([removed]), key [removed]: slow down");
+    assert_eq!(error.message, "org ([removed]), key [removed]: slow down, user_location");
 }
 
 #[test]

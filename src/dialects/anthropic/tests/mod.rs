@@ -4,6 +4,8 @@
 mod answers;
 mod errors;
 mod requests;
+mod sample;
+mod settings;
 mod streams;
 
 /// The model that the tests translate for.

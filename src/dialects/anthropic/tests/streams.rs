@@ -268,7 +268,7 @@ fn server_tools_unknown_events_and_unknown_deltas_are_passed_over() {
             end(0),
             block(1, r#"{"type":"web_search_tool_result","tool_use_id":"s","content":[{"text":{"a":1}}]}"#),
             end(1),
-            r#"{"type":"weather_event","wind":3}"#.to_owned(),
+            r#"{"type":"weather_event","index":"north","delta":3}"#.to_owned(),
             block(2, r#"{"citations":[],"type":"text","text":""}"#),
             delta(2, r#"{"type":"citations_delta","citation":{"url":"u"}}"#),
             delta(2, r#"{"type":"later_delta","text":[1]}"#),
