@@ -38,8 +38,7 @@ pub(super) struct Circumstances {
     pub(super) forced_call: bool,
     /// The model is to continue its last message: not possible while thinking.
     pub(super) prefill: bool,
-    /// The model is in the middle of a tool loop whose turn does not begin with a thought of its own: refused while thinking with a
-    /// budget.
+    /// The conversation ends in a tool loop that this model did not begin thinking: refused while thinking with a budget.
     pub(super) thought_is_missing: bool,
 }
 

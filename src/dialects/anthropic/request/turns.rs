@@ -96,7 +96,7 @@ pub(super) struct Transcript<'a> {
     pub(super) messages: Vec<Message<'a>>,
     /// The last message is the model's own and to be continued.
     pub(super) ends_in_prefill: bool,
-    /// The last message holds results of calls whose message does not begin with a thought of this model.
+    /// It ends in the middle of a tool loop in which this model has not been thinking.
     pub(super) thought_is_missing: bool,
 }
 
@@ -146,11 +146,18 @@ fn finish<'a>(mut messages: Vec<Message<'a>>, model: &Model) -> Result<Transcrip
     Ok(Transcript { messages, ends_in_prefill, thought_is_missing })
 }
 
+/// A tool loop is one turn to Anthropic, which thinks at its beginning and may think again at each step: one thought at either end of the
+/// loop shows that the model has been thinking in it.
 fn thought_is_missing(messages: &[Message<'_>]) -> bool {
-    let [.., calls, results] = messages else { return false };
-    let in_tool_loop = matches!(results.content.first(), Some(Block::ToolResult { .. }));
-    let thinks_first = matches!(calls.content.first(), Some(Block::Thinking { .. } | Block::RedactedThinking { .. }));
-    in_tool_loop && !thinks_first
+    let mut steps = messages.rchunks_exact(2).map_while(|step| match step {
+        [calls, results] if matches!(results.content.first(), Some(Block::ToolResult { .. })) => {
+            Some(matches!(calls.content.first(), Some(Block::Thinking { .. } | Block::RedactedThinking { .. })))
+        }
+        _ => None,
+    });
+    let Some(thinks_last) = steps.next() else { return false };
+    let thinks_first = steps.last().unwrap_or(thinks_last);
+    !thinks_first && !thinks_last
 }
 
 /// A message in the making: what must stand first and what after it, each in the client's order.

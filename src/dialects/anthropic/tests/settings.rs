@@ -195,6 +195,12 @@ fn in_a_tool_loop_budget_thinking_needs_the_models_own_thought() {
     };
     let budget = thinking_model(ReasoningControl::Budget, &[]);
     assert_eq!(encode(&loop_of(ORIGIN), &budget).0["thinking"]["type"], "enabled");
+    let mut further = loop_of(ORIGIN);
+    further.turns.extend([turn(Role::Assistant, vec![call("u", "f", "{}")]), turn(Role::User, vec![result("u", "2")])]);
+    assert_eq!(encode(&further, &budget).0["thinking"]["type"], "enabled");
+    let mut ended = loop_of("anthropic/other");
+    ended.turns.extend([say(Role::Assistant, "A"), say(Role::User, "R")]);
+    assert_eq!(encode(&ended, &budget).0["thinking"]["type"], "enabled");
     let (body, dropped) = encode(&loop_of("anthropic/other"), &budget);
     assert_eq!((&body["thinking"], dropped), (&Value::Null, vec!["reasoning_effort".to_owned()]));
     let adaptive = thinking_model(ReasoningControl::Adaptive, &[]);
