@@ -290,7 +290,8 @@ pub struct Choice {
 /// One step of a streamed answer (of its only choice: translated requests have one).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// The answer has begun; nothing of it is content yet.
+    /// The answer has begun; nothing of it is content yet. Comes again, before any content, where the provider puts another model in the
+    /// place of the first: the later one holds.
     Start {
         /// The provider's id of it.
         id: String,

@@ -17,6 +17,38 @@ pub struct EncodedRequest {
     pub headers: HeaderMap,
     /// Names of the client's fields that were left out because they only tune, for `x-aipipe-dropped`.
     pub dropped: Vec<String>,
+    /// What the reading of the answer must undo.
+    pub undo: Undo,
+}
+
+/// What was changed in a request to fit the provider's rules and must be undone in its answer.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Undo {
+    /// Functions that were sent under another name.
+    pub renamed: Vec<Renamed>,
+    /// The function, as sent, whose arguments are the text of the answer: the way to a JSON schema at a model that has no other.
+    pub answer_tool: Option<String>,
+}
+
+/// A function whose name the provider does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// The name that the provider knows.
+    pub sent: String,
+    /// The client's name.
+    pub original: String,
+}
+
+impl Undo {
+    /// The client's name of a function that the provider calls `sent`.
+    pub fn original_name<'a>(&'a self, sent: &'a str) -> &'a str {
+        self.renamed.iter().find(|name| name.sent == sent).map_or(sent, |name| &name.original)
+    }
+
+    /// Whether a call of this function is the answer itself.
+    pub fn is_answer(&self, sent: &str) -> bool {
+        self.answer_tool.as_deref() == Some(sent)
+    }
 }
 
 /// A field that changes the meaning of the answer and that the provider has no words for.
@@ -119,14 +151,14 @@ pub trait UpstreamDialect: Send + Sync {
     /// [`CannotCarry`] where a field that changes the meaning of the answer has no counterpart.
     fn encode_request(&self, conversation: &Conversation, model: &Model) -> Result<EncodedRequest, CannotCarry>;
 
-    /// Reads a whole answer with status 200.
+    /// Reads a whole answer with status 200; `origin` (`provider/model`) marks what only that model can read.
     ///
     /// # Errors
     /// [`AnswerError`] where it is an error in disguise or cannot be read.
-    fn decode_answer(&self, body: &[u8], origin: &str) -> Result<Answer, AnswerError>;
+    fn decode_answer(&self, body: &[u8], origin: &str, undo: &Undo) -> Result<Answer, AnswerError>;
 
-    /// Starts reading a stream; `origin` (`provider/model`) marks what only that model can read.
-    fn stream_decoder(&self, origin: &str) -> Box<dyn StreamDecoder>;
+    /// Starts reading a stream; `origin` as above.
+    fn stream_decoder(&self, origin: &str, undo: Undo) -> Box<dyn StreamDecoder>;
 }
 
 /// Why a 200 is no answer.
