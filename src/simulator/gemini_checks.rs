@@ -124,12 +124,10 @@ fn check_schema(schema: &Value, at: &str) -> Result<(), Failure> {
         return Ok(());
     }
     check_names(schema, SCHEMA_FIELDS, at)?;
-    for kind in [&schema["type"]] {
-        if kind.is_array() {
-            return Err(Failure::bad(format!(
-                "Invalid JSON payload received. Unknown name \"type\" at '{at}': Proto field is not repeating, cannot start list."
-            )));
-        }
+    if schema["type"].is_array() {
+        return Err(Failure::bad(format!(
+            "Invalid JSON payload received. Unknown name \"type\" at '{at}': Proto field is not repeating, cannot start list."
+        )));
     }
     if schema["enum"].as_array().into_iter().flatten().any(|value| !value.is_string()) {
         return Err(Failure::bad(format!("Invalid value at '{at}.enum[0]' (TYPE_STRING)")));

@@ -13,13 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -31,6 +30,7 @@ use super::errors::{Failure, Kind};
 use super::hold::Gate;
 use super::latency::{Latency, LatencyProfile, realistic};
 use super::provider::Provider;
+use super::routes::{Endpoint, route};
 use super::text::hash;
 use super::usage::PromptCache;
 use super::{Settings, anthropic, embeddings, faults, gemini, models, openai_chat};
@@ -70,15 +70,6 @@ impl Site {
             (_, Latency::None) => LatencyProfile::default(),
         }
     }
-}
-
-/// What an endpoint does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Endpoint {
-    Chat,
-    Embeddings,
-    CountTokens,
-    Models,
 }
 
 /// A request as the wire formats see it.
@@ -348,46 +339,6 @@ impl Received {
             (Endpoint::Models, _) => Ok(models::list(provider)),
         }
     }
-}
-
-/// The endpoint at a path, and the model where the path names it.
-fn route(provider: Provider, method: &Method, path: &str) -> (Option<Endpoint>, Option<String>) {
-    let posted = method == Method::POST;
-    if provider == Provider::Gemini {
-        return route_gemini(posted, path);
-    }
-    let base = if provider == Provider::Anthropic { "/v1" } else { provider.base_path() };
-    let endpoint = match path.strip_prefix(base).unwrap_or_default() {
-        "/models" if method == Method::GET => Some(Endpoint::Models),
-        "/messages" if posted && provider == Provider::Anthropic => Some(Endpoint::Chat),
-        "/messages/count_tokens" if posted && provider == Provider::Anthropic => Some(Endpoint::CountTokens),
-        "/chat/completions" if posted && provider != Provider::Anthropic => Some(Endpoint::Chat),
-        // MiniMax has a form of its own, the others none.
-        "/embeddings" if posted && [Provider::OpenAi, Provider::OpenRouter].contains(&provider) => {
-            Some(Endpoint::Embeddings)
-        }
-        _ => None,
-    };
-    (endpoint, None)
-}
-
-fn route_gemini(posted: bool, path: &str) -> (Option<Endpoint>, Option<String>) {
-    let Some(path) = path.strip_prefix("/v1beta/models").or_else(|| path.strip_prefix("/v1/models")) else {
-        return (None, None);
-    };
-    if path.is_empty() && !posted {
-        return (Some(Endpoint::Models), None);
-    }
-    let Some((model, method)) = path.strip_prefix('/').and_then(|path| path.rsplit_once(':')).filter(|_| posted) else {
-        return (None, None);
-    };
-    let endpoint = match method {
-        "generateContent" | "streamGenerateContent" => Some(Endpoint::Chat),
-        "countTokens" => Some(Endpoint::CountTokens),
-        "batchEmbedContents" | "embedContent" => Some(Endpoint::Embeddings),
-        _ => None,
-    };
-    (endpoint, Some(percent_decode_str(model).decode_utf8_lossy().into_owned()))
 }
 
 /// Checks the key where this provider wants it.
