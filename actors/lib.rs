@@ -5,3 +5,4 @@ pub mod identity;
 pub mod ledger;
 pub mod money;
 pub mod routing;
+pub mod tenant;
