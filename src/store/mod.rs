@@ -23,11 +23,15 @@ mod ledger;
 mod lock;
 mod open;
 mod requests;
+#[cfg(test)]
+mod samples;
 mod seal;
 mod spend;
 mod sqlite;
 mod stats;
 mod tenants;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use std::ops::Deref;

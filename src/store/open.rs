@@ -97,7 +97,9 @@ fn sealer(connection: &Connection, database: &Path, master_key: &MasterKey) -> R
         Some(sealed) => {
             let opened = sealer.open(&sealed, Bound::Check);
             if opened.is_none_or(|text| text.expose_secret() != CHECK) {
-                return Err(StoreError::MasterKey("this is not the master key that the stored provider keys were sealed with".into()));
+                return Err(StoreError::MasterKey(
+                    "this is not the master key that the stored provider keys were sealed with".into(),
+                ));
             }
         }
     }
@@ -129,7 +131,11 @@ fn replay(connection: &mut Connection, directory: &Path) -> Result<Recovered, St
 fn report(recovered: &Recovered) {
     let Recovered { replayed, damaged, unsettled } = *recovered;
     if damaged > 0 {
-        tracing::warn!(damaged, replayed, "journal records were damaged and are lost; the damaged segments are kept beside the journal");
+        tracing::warn!(
+            damaged,
+            replayed,
+            "journal records were damaged and are lost; the damaged segments are kept beside the journal"
+        );
     }
     if replayed > 0 || unsettled > 0 {
         tracing::info!(replayed, unsettled, "recovered what the last process had not finished");

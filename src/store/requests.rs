@@ -206,7 +206,8 @@ impl Reader {
                 "SELECT * FROM requests WHERE {condition} (at, seq) < (?1, ?2) ORDER BY at DESC, seq DESC LIMIT ?3"
             );
             // One row beyond the page tells whether there is another.
-            let parameters = [Value::from(at), Value::from(seq), Value::from(limit as i64 + 1)].into_iter().chain(tenant);
+            let parameters =
+                [Value::from(at), Value::from(seq), Value::from(limit as i64 + 1)].into_iter().chain(tenant);
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(params_from_iter(parameters))?;
             let mut page = RequestPage { requests: Vec::new(), next_cursor: None };

@@ -59,7 +59,9 @@ impl Sealer {
     pub(super) fn from_text(text: &SecretString) -> Result<Self, StoreError> {
         let text = text.expose_secret().trim();
         let bytes = Zeroizing::new(decode(text).ok_or_else(|| {
-            StoreError::MasterKey("the master key must be 32 bytes, written as base64 or as 64 hexadecimal digits".into())
+            StoreError::MasterKey(
+                "the master key must be 32 bytes, written as base64 or as 64 hexadecimal digits".into(),
+            )
         })?);
         match <[u8; 32]>::try_from(bytes.as_slice()) {
             Ok(key) => Ok(Self { key: SecretBox::new(Box::new(key)) }),
@@ -208,7 +210,8 @@ mod tests {
     fn a_master_key_is_read_from_hexadecimal_and_base64() {
         let bound = Bound::Check;
         let sealed = sealer(0xab).seal("x", bound).unwrap();
-        for text in [STANDARD.encode([0xab; 32]), URL_SAFE_NO_PAD.encode([0xab; 32]), format!(" {}\n", "AB".repeat(32))] {
+        for text in [STANDARD.encode([0xab; 32]), URL_SAFE_NO_PAD.encode([0xab; 32]), format!(" {}\n", "AB".repeat(32))]
+        {
             assert!(Sealer::from_text(&SecretString::from(text)).unwrap().open(&sealed, bound).is_some());
         }
         for bad in ["", "short", &"ab".repeat(31), &"zz".repeat(32)] {

@@ -31,10 +31,9 @@ impl Reader {
         let first_of_month = today - i64::from(date.day() - 1);
         let days_of_month = i64::from(date.days_in_month());
         self.read(move |connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT day, cost FROM spend WHERE tenant = ?1 AND day >= ?2 AND day < ?3")?;
-            let mut days =
-                statement.query(params![tenant.as_str(), first_of_month, first_of_month + days_of_month])?;
+            let mut statement = connection
+                .prepare_cached("SELECT day, cost FROM spend WHERE tenant = ?1 AND day >= ?2 AND day < ?3")?;
+            let mut days = statement.query(params![tenant.as_str(), first_of_month, first_of_month + days_of_month])?;
             let mut spent = Spent::default();
             while let Some(row) = days.next()? {
                 let cost = NanoUsd(row.get(1)?);

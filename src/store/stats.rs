@@ -92,7 +92,12 @@ impl Reader {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn stats(&self, tenant: &TenantId, since: Timestamp, until: Timestamp) -> Result<TenantStats, StoreError> {
+    pub async fn stats(
+        &self,
+        tenant: &TenantId,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<TenantStats, StoreError> {
         let tenant = tenant.clone();
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(

@@ -88,11 +88,11 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 }
 
 /// Reads a value of the table of single values.
-pub(super) fn meta<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> Result<Option<T>, rusqlite::Error> {
-    connection
-        .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
-        .query_row([name], |row| row.get(0))
-        .optional()
+pub(super) fn meta<T: rusqlite::types::FromSql>(
+    connection: &Connection,
+    name: &str,
+) -> Result<Option<T>, rusqlite::Error> {
+    connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()
 }
 
 /// Sets a value of the table of single values.
@@ -102,7 +102,9 @@ pub(super) fn set_meta(
     value: impl rusqlite::ToSql,
 ) -> Result<(), rusqlite::Error> {
     connection
-        .prepare_cached("INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")?
+        .prepare_cached(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )?
         .execute(rusqlite::params![name, value])?;
     Ok(())
 }

@@ -250,12 +250,17 @@ impl Work {
         self.reread |= batch.overflowed;
         let result = self.commit(batch.entries, batch.until);
         self.reread = result.is_err();
-        result.inspect_err(|error| tracing::error!(error, "the ledger's database cannot be written; the journal keeps what it lacks"))
+        result.inspect_err(|error| {
+            tracing::error!(error, "the ledger's database cannot be written; the journal keeps what it lacks")
+        })
     }
 
     fn commit(&mut self, queued: Vec<Entry<'static>>, until: Position) -> Result<(), String> {
         let entries = if self.reread {
-            let read = self.journal.read(self.passed, until).map_err(|error| format!("the journal cannot be read: {error}"))?;
+            let read = self
+                .journal
+                .read(self.passed, until)
+                .map_err(|error| format!("the journal cannot be read: {error}"))?;
             if read.damaged > 0 {
                 tracing::error!(records = read.damaged, "the journal is damaged; these records are lost");
             }
