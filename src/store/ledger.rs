@@ -1,0 +1,39 @@
+//! The gateway's ledger port, kept by the journal.
+
+use std::borrow::Cow;
+use std::io;
+
+use aipipe_actors::ledger::{Closing, Ledger, LedgerUnavailable, Opening, Raise};
+
+use super::journal::Entry;
+use super::sqlite::writer;
+
+/// Appends to the journal from the caller's thread.
+#[derive(Debug)]
+pub(super) struct JournalLedger(pub(super) writer::Handle);
+
+impl JournalLedger {
+    fn append(&self, entry: Entry<'_>) -> Result<(), LedgerUnavailable> {
+        self.0.append(entry).map_err(|error: io::Error| LedgerUnavailable(error.to_string()))
+    }
+}
+
+impl Ledger for JournalLedger {
+    fn open(&self, opening: &Opening) -> Result<(), LedgerUnavailable> {
+        self.append(Entry::Open(Cow::Borrowed(opening)))
+    }
+
+    fn raise(&self, raise: &Raise) -> Result<(), LedgerUnavailable> {
+        self.append(Entry::Raise(Cow::Borrowed(raise)))
+    }
+
+    fn close(&self, closing: &Closing) {
+        if let Err(error) = self.append(Entry::Close(Cow::Borrowed(closing))) {
+            tracing::error!(request_id = %closing.request_id, %error, "a settlement is in memory only until the database has it");
+        }
+    }
+
+    fn open_and_close(&self, opening: &Opening, closing: &Closing) -> Result<(), LedgerUnavailable> {
+        self.append(Entry::OpenClose(Cow::Borrowed(opening), Cow::Borrowed(closing)))
+    }
+}

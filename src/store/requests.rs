@@ -1,0 +1,277 @@
+//! The ledger's rows as people read them, and what clients say of answers.
+
+use aipipe_actors::identity::{ModelId, ProviderId, RequestId, TenantId};
+use aipipe_actors::ledger::{Attempt, CacheUse, Outcome};
+use aipipe_actors::money::{NanoUsd, Tokens};
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::sqlite::value::{RowExt, nanos};
+use super::{AdminScope, Reader, Store, StoreError};
+
+/// A ledger row, in the shape of the admin API.
+#[derive(Debug, Clone, Serialize)]
+pub struct RequestRow {
+    /// Which request.
+    pub request_id: RequestId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// When it was admitted.
+    pub at: Timestamp,
+    /// The client's dialect.
+    pub dialect: String,
+    /// The model that the client asked for.
+    pub requested: String,
+    /// Provider that answered, or of the last attempt.
+    pub provider: ProviderId,
+    /// Model that answered, or of the last attempt.
+    pub model: ModelId,
+    /// The complexity that the choice was made with.
+    pub complexity: f64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Every upstream call, in order.
+    pub attempts: Vec<AttemptRow>,
+    /// All attempts' tokens together.
+    pub tokens: Tokens,
+    /// Whether any tokens were estimated.
+    pub estimated: bool,
+    /// What it cost; of an unsettled request the most that it can have cost, of an open one nothing yet.
+    #[serde(rename = "cost_usd", serialize_with = "usd")]
+    pub cost: NanoUsd,
+    /// The upper bound of the cost that was set aside for it.
+    #[serde(rename = "reserved_usd", serialize_with = "usd")]
+    pub reserved: NanoUsd,
+    /// What the baseline model would have cost beyond it.
+    #[serde(rename = "saved_usd", serialize_with = "usd")]
+    pub saved: NanoUsd,
+    /// From arrival to end, in milliseconds, where it has ended.
+    pub latency_ms: Option<u64>,
+    /// From arrival to the first content, in milliseconds, where there was any.
+    pub ttft_ms: Option<u64>,
+    /// What the cache had to do with it.
+    pub cache: CacheUse,
+    /// The client's tags.
+    pub tags: Vec<String>,
+    /// How the choice was made.
+    pub decision: Box<RawValue>,
+}
+
+/// One upstream call of a row.
+#[derive(Debug, Clone, Serialize)]
+pub struct AttemptRow {
+    /// Who was called.
+    pub provider: ProviderId,
+    /// Which model.
+    pub model: ModelId,
+    /// How the call ended.
+    pub outcome: Outcome,
+    /// The provider's HTTP status, where it gave one.
+    pub status: Option<u16>,
+    /// How long the call took, in milliseconds.
+    pub latency_ms: u64,
+    /// What it cost.
+    #[serde(rename = "cost_usd", serialize_with = "usd")]
+    pub cost: NanoUsd,
+    /// Name of the fault, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+impl From<Attempt> for AttemptRow {
+    fn from(attempt: Attempt) -> Self {
+        let Attempt { provider, model, outcome, status, latency_ms, cost, fault, .. } = attempt;
+        Self { provider, model, outcome, status, latency_ms, cost, fault }
+    }
+}
+
+impl RequestRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let attempts: Vec<Attempt> = row.json("attempts")?;
+        Ok(Self {
+            request_id: RequestId::from_bytes(row.get("id")?),
+            tenant: row.name("tenant", TenantId::parse)?,
+            at: row.instant("at")?,
+            dialect: row.get("dialect")?,
+            requested: row.get("requested")?,
+            provider: row.name("provider", ProviderId::parse)?,
+            model: row.name("model", ModelId::parse)?,
+            complexity: row.get("complexity")?,
+            outcome: row.outcome("outcome")?,
+            attempts: attempts.into_iter().map(AttemptRow::from).collect(),
+            tokens: tokens(row)?,
+            estimated: row.get("estimated")?,
+            cost: NanoUsd(row.get("cost")?),
+            reserved: NanoUsd(row.get("reserved")?),
+            saved: NanoUsd(row.get("saved")?),
+            latency_ms: row.optional_count("latency_ms")?,
+            ttft_ms: row.optional_count("ttft_ms")?,
+            cache: row.cache("cache")?,
+            tags: row.json("tags")?,
+            decision: row.json("decision")?,
+        })
+    }
+}
+
+/// The token columns of a row.
+pub(super) fn tokens(row: &Row<'_>) -> rusqlite::Result<Tokens> {
+    Ok(Tokens {
+        input: row.count("input_tokens")?,
+        cached_input: row.count("cached_input_tokens")?,
+        cache_write: row.count("cache_write_tokens")?,
+        output: row.count("output_tokens")?,
+        reasoning: row.count("reasoning_tokens")?,
+    })
+}
+
+/// Writes an amount as a decimal string of USD.
+pub(super) fn usd<S: Serializer>(amount: &NanoUsd, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(amount)
+}
+
+/// Which rows are asked for.
+#[derive(Debug, Default, Clone)]
+pub struct RequestFilter {
+    /// Of this tenant only.
+    pub tenant: Option<TenantId>,
+    /// How many at most; 1 to [`RequestFilter::MAX_LIMIT`].
+    pub limit: usize,
+    /// Where the page before this one ended: its `next_cursor`.
+    pub cursor: Option<String>,
+}
+
+impl RequestFilter {
+    /// The longest page.
+    pub const MAX_LIMIT: usize = 1000;
+}
+
+/// A page of rows, newest first.
+#[derive(Debug, Clone, Serialize)]
+pub struct RequestPage {
+    /// The rows.
+    pub requests: Vec<RequestRow>,
+    /// Where the next page begins; absent on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// What a client says of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Feedback {
+    /// How good it was, in 0..=1.
+    pub score: f64,
+    /// Why.
+    pub comment: Option<String>,
+}
+
+/// The place of a row in the order of all: its instant, and its number among those of the same instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cursor {
+    at: i64,
+    seq: i64,
+}
+
+impl Cursor {
+    const START: Self = Self { at: i64::MAX, seq: i64::MAX };
+
+    fn parse(text: &str) -> Result<Self, StoreError> {
+        text.split_once('.')
+            .and_then(|(at, seq)| Some(Self { at: at.parse().ok()?, seq: seq.parse().ok()? }))
+            .ok_or(StoreError::UnknownCursor)
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.at, self.seq)
+    }
+}
+
+impl Reader {
+    /// The latest rows, newest first.
+    ///
+    /// # Errors
+    /// When the cursor is none of a page before, or the database cannot be read.
+    pub async fn requests(&self, _: AdminScope, filter: RequestFilter) -> Result<RequestPage, StoreError> {
+        let Cursor { at, seq } = filter.cursor.as_deref().map_or(Ok(Cursor::START), Cursor::parse)?;
+        let limit = filter.limit.clamp(1, RequestFilter::MAX_LIMIT);
+        self.read(move |connection| {
+            let (condition, tenant) = match &filter.tenant {
+                Some(tenant) => ("tenant = ?4 AND", Some(Value::from(tenant.as_str().to_owned()))),
+                None => ("", None),
+            };
+            let sql = format!(
+                "SELECT * FROM requests WHERE {condition} (at, seq) < (?1, ?2) ORDER BY at DESC, seq DESC LIMIT ?3"
+            );
+            // One row beyond the page tells whether there is another.
+            let parameters =
+                [Value::from(at), Value::from(seq), Value::from(limit as i64 + 1)].into_iter().chain(tenant);
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params_from_iter(parameters))?;
+            let mut page = RequestPage { requests: Vec::new(), next_cursor: None };
+            let mut last = Cursor::START;
+            while let Some(row) = rows.next()? {
+                if page.requests.len() == limit {
+                    page.next_cursor = Some(last.to_string());
+                    break;
+                }
+                last = Cursor { at: row.get("at")?, seq: row.get("seq")? };
+                page.requests.push(RequestRow::read(row)?);
+            }
+            Ok(page)
+        })
+        .await
+    }
+
+    /// One row.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn request(&self, _: AdminScope, id: RequestId) -> Result<Option<RequestRow>, StoreError> {
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached("SELECT * FROM requests WHERE id = ?1")?
+                .query_row([id.as_bytes()], RequestRow::read)
+                .optional()?)
+        })
+        .await
+    }
+}
+
+impl Store {
+    /// Keeps what a client says of one of its tenant's requests, in place of what it said before, and tells who had answered; `None` where
+    /// the request is not this tenant's.
+    ///
+    /// # Errors
+    /// When the change cannot be written.
+    pub async fn feedback(
+        &self,
+        tenant: &TenantId,
+        id: RequestId,
+        feedback: Feedback,
+    ) -> Result<Option<(ProviderId, ModelId)>, StoreError> {
+        let tenant = tenant.clone();
+        let now = nanos(Timestamp::now());
+        self.writer
+            .handle()
+            .change(move |transaction| {
+                let answered = transaction
+                    .prepare_cached("SELECT provider, model FROM requests WHERE id = ?1 AND tenant = ?2")?
+                    .query_row(params![id.as_bytes(), tenant.as_str()], |row| {
+                        Ok((row.name("provider", ProviderId::parse)?, row.name("model", ModelId::parse)?))
+                    })
+                    .optional()?;
+                if answered.is_some() {
+                    transaction
+                        .prepare_cached(
+                            "INSERT OR REPLACE INTO feedback (request_id, tenant, at, score, comment) VALUES (?1, ?2, ?3, ?4, ?5)",
+                        )?
+                        .execute(params![id.as_bytes(), tenant.as_str(), now, feedback.score, feedback.comment])?;
+                }
+                Ok(answered)
+            })
+            .await
+    }
+}
