@@ -191,10 +191,13 @@ fn keys_come_from_the_first_variable_that_is_set() {
 }
 
 #[test]
-fn a_variable_that_the_file_names_is_the_only_one() {
+fn another_variable_that_the_file_names_is_the_only_one() {
     let file = File::new("[providers.moonshot]\napi_key_env = \"OUR_KEY\"");
     let config = config::load(Some(&file.path), &with(&[("MOONSHOT_API_KEY", "theirs")])).unwrap();
     assert!(config.provider("moonshot").unwrap().key.is_none());
+    let usual = File::new("[providers.moonshot]\napi_key_env = \"MOONSHOT_API_KEY\"");
+    let config = config::load(Some(&usual.path), &with(&[("KIMI_API_KEY", "theirs")])).unwrap();
+    assert!(config.provider("moonshot").unwrap().key.is_some(), "its other usual variable still counts");
 }
 
 #[test]
@@ -233,7 +236,8 @@ capabilities = ["tools", "imagse"]
 baseline = "openai/gpt-4oo"
 "#,
     );
-    let environment = with(&[("AIPIPE_ADDR", "localhost"), ("AIPIPE_MASTER_KEY", "short-secret")]);
+    let environment =
+        with(&[("AIPIPE_ADDR", "localhost"), ("AIPIPE_MASTER_KEY", "short-secret"), ("AIPIPE_LOG", "aipipe=loud")]);
     let problems = file.problems(&environment);
     for expected in [
         "aipipe.toml:2: server.adress: unknown key; did you mean addr? Allowed here: addr",
@@ -248,22 +252,36 @@ baseline = "openai/gpt-4oo"
         "aipipe.toml:28: models[2].capabilities: must be one of tools, ",
         "aipipe.toml:31: routing.baseline: must name a model of the catalogue that has a price, as \"openai/gpt-4o\"; did you mean openai/gpt-4o?",
         "AIPIPE_ADDR: must be an IP address and port",
+        "AIPIPE_LOG: must be a level",
         "AIPIPE_MASTER_KEY: must be 32 bytes",
     ] {
         assert!(problems.contains(expected), "missing: {expected}\nin:\n{problems}");
     }
-    assert_eq!(problems.lines().count(), 13, "{problems}");
+    assert_eq!(problems.lines().count(), 14, "{problems}");
     assert!(
-        problems.starts_with("aipipe.toml:2:") && problems.ends_with("hex"),
+        problems.starts_with("aipipe.toml:2:") && problems.lines().last().unwrap().starts_with("AIPIPE_"),
         "by line, the environment last: {problems}"
     );
     assert!(!problems.contains("short-secret"));
 }
 
 #[test]
+fn a_secret_in_the_wrong_place_is_refused_and_not_repeated() {
+    let text = "[providers.openai]\napi_key_env = \"sk-leak\"\nbase_url = \"https://me:leak@example.org\"\napi_key = \"leak\"\n";
+    let problems = File::new(text).problems(&home());
+    assert!(
+        problems.contains("aipipe.toml:2: providers.openai.api_key_env: must be the name of an environment variable")
+    );
+    assert!(problems.contains("aipipe.toml:4: providers.openai.api_key: unknown key; did you mean api_key_env?"));
+    assert!(!problems.contains("leak"), "{problems}");
+}
+
+#[test]
 fn a_text_that_is_not_toml_is_refused_with_its_line() {
     let problems = File::new("[server]\naddr = \n").problems(&home());
     assert!(problems.starts_with("aipipe.toml:2: not TOML: "), "{problems}");
+    let twice = File::new("[providers.xai]\nenabled = true\n[providers.xai]\nenabled = false\n").problems(&home());
+    assert!(twice.starts_with("aipipe.toml:3: not TOML: duplicate key"), "{twice}");
     let missing = config::load(Some(Path::new("/nowhere/aipipe.toml")), &home()).unwrap_err().to_string();
     assert!(missing.starts_with("/nowhere/aipipe.toml: cannot be read"), "{missing}");
 }
@@ -294,6 +312,7 @@ fn only_sqlite_stores() {
     assert_eq!(refused, "AIPIPE_DATABASE: this build stores in SQLite only: give the path of a file");
     let data = Environment::from([("XDG_DATA_HOME", "/data"), ("HOME", "/home/ada")]);
     assert_eq!(config::load(None, &data).unwrap().database.path, Path::new("/data/aipipe/aipipe.db"));
+    assert_eq!(database("~/a.db").unwrap().database.path, Path::new("/home/ada/a.db"));
     assert!(config::load(None, &Environment::default()).unwrap_err().to_string().starts_with("AIPIPE_DATABASE: "));
 }
 

@@ -16,14 +16,15 @@ use super::environment::{Environment, base_url_variable};
 use super::errors::{ConfigError, ConfigErrors, Place, suggestion};
 use super::master_key::MasterKey;
 use super::meaning::{
-    Cache, Config, Database, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, TenantAuth, Tenants,
+    Cache, Config, Database, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, Synchronous, TenantAuth,
+    Tenants,
 };
-use super::values::{CatalogueMode, Synchronous, TenantAuthWritten};
+use super::values::{CatalogueMode, TenantAuthWritten, VariableName};
 use super::written::{
     Written, WrittenCache, WrittenModel, WrittenProvider, WrittenReliability, WrittenRouting, WrittenTenants,
 };
 use super::{catalogue, values::Text};
-use crate::providers::{BUILT_IN, Profile};
+use crate::providers::{BUILT_IN, BuiltIn, Profile};
 
 /// The address of `aipipe serve` where none is given.
 const DEFAULT_ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8082);
@@ -49,7 +50,7 @@ pub(super) fn check(
             synchronous: written.synchronous.map_or(Synchronous::Normal, |found| found.value),
         },
         master_key: check.master_key(),
-        log: written.log_filter.map_or_else(|| "info".to_owned(), |found| found.value),
+        log: check.log_filter(written.log_filter),
         limits: Limits { max_body_bytes: check.count(written.max_body_bytes, 33_554_432, 1024..=1 << 30) },
         routing: check.routing(written.routing, &catalogue),
         providers,
@@ -101,6 +102,17 @@ impl Check<'_> {
         Duration::from_millis(self.number(found, default, 1..=A_DAY_IN_MS))
     }
 
+    fn log_filter(&mut self, written: Option<Found<String>>) -> String {
+        let Some(found) = written else { return "info".to_owned() };
+        if tracing_subscriber::EnvFilter::try_new(&found.value).is_err() {
+            let message =
+                "must be a level (error, warn, info, debug, trace) or a filter, as \"info,aipipe::upstream=debug\"";
+            self.report(found.place, message);
+        }
+        found.value
+    }
+
+    /// The path as written; a leading `~/`, which no shell has seen, is the home directory.
     fn database_path(&mut self, written: Option<Found<String>>) -> PathBuf {
         let Some(found) = written else { return self.default_database_path() };
         if found.value.starts_with("postgres://") || found.value.starts_with("postgresql://") {
@@ -108,8 +120,10 @@ impl Check<'_> {
         } else if found.value.is_empty() {
             self.report(found.place, "must be the path of a file");
         } else {
-            let path = found.value.strip_prefix("sqlite://").unwrap_or(&found.value);
-            return PathBuf::from(path);
+            return match (found.value.strip_prefix("~/"), self.environment.get("HOME")) {
+                (Some(below), Some(home)) => Path::new(home).join(below),
+                _ => PathBuf::from(found.value),
+            };
         }
         PathBuf::new()
     }
@@ -150,13 +164,10 @@ impl Check<'_> {
                 let message = format!("{} speaks {:?} and nothing else", row.name, row.profile.dialect.as_str());
                 self.report(dialect.place.clone(), message);
             }
-            let written_variable = overrides.api_key_env.as_ref().map(|found| found.value.as_str());
-            let of_its_own = row.key_variables.iter().copied().find(|name| self.environment.get(name).is_some());
-            let variable = written_variable.or(of_its_own).or(row.key_variables.first().copied());
             let terms = ProviderTerms {
                 profile: row.profile,
                 base_url: Url::parse(row.base_url).ok(),
-                key_variable: variable.map(str::to_owned),
+                key_variable: Some(self.key_variable(row, overrides.api_key_env.as_ref())),
             };
             providers.extend(self.provider(overrides, terms));
         }
@@ -171,6 +182,20 @@ impl Check<'_> {
         providers
     }
 
+    /// The variable that holds a built-in provider's key: of its usual ones the first that is set, unless the file names another.
+    fn key_variable(&self, row: &BuiltIn, written: Option<&Found<VariableName>>) -> String {
+        let written = written.map(|found| found.value.0.as_str());
+        let usual = row.key_variables;
+        match written {
+            Some(other) if !usual.contains(&other) => other.to_owned(),
+            _ => {
+                let candidates = written.iter().chain(usual);
+                let set = candidates.copied().find(|name| self.environment.get(name).is_some());
+                set.or(written).or(usual.first().copied()).unwrap_or_default().to_owned()
+            }
+        }
+    }
+
     fn declared_provider(&mut self, written: WrittenProvider) -> Option<ProviderConfig> {
         let hint = suggestion(&written.name, BUILT_IN.iter().map(|row| row.name));
         let dialect = written.dialect.as_ref().map(|found| found.value);
@@ -181,7 +206,7 @@ impl Check<'_> {
         let terms = ProviderTerms {
             profile: Profile::of(dialect?),
             base_url: None,
-            key_variable: written.api_key_env.as_ref().map(|found| found.value.clone()),
+            key_variable: written.api_key_env.as_ref().map(|found| found.value.0.clone()),
         };
         self.provider(written, terms)
     }

@@ -87,9 +87,12 @@ impl<'d, 't> Section<'d, 't> {
         match T::read(&value) {
             Ok(value) => Some(Found { value, place }),
             Err(mismatch) => {
-                let written = self.document.text.get(mismatch.span).unwrap_or_default();
-                let written: String = written.chars().take(60).collect();
-                self.document.report(place, format!("must be {}, not {written}", mismatch.allowed));
+                let mut message = format!("must be {}", mismatch.allowed);
+                if let Some(written) = mismatch.span.and_then(|span| self.document.text.get(span)) {
+                    message.push_str(", not ");
+                    message.extend(written.chars().take(60));
+                }
+                self.document.report(place, message);
                 None
             }
         }
@@ -163,4 +166,50 @@ impl<'d, 't> Section<'d, 't> {
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::written::Written;
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..24)) {
+            let text = pieces.concat();
+            let document = Document::new(Path::new("x.toml"), &text);
+            Written::read(document.root());
+            for problem in document.into_problems() {
+                let Place::File { line: Some(line), .. } = problem.place else { panic!("{problem} has no line") };
+                prop_assert!((1..=text.matches('\n').count() + 1).contains(&line), "{problem} in {text:?}");
+            }
+        }
+    }
+
+    /// Fragments that often make TOML, and often do not.
+    const PIECES: &[&str] = &[
+        "[server]\n",
+        "[models]\n",
+        "[[models]]\n",
+        "[providers.x]\n",
+        "providers = 3\n",
+        "addr = ",
+        "id = ",
+        "input = ",
+        "input = 0x10\n",
+        "capabilities = [",
+        "]",
+        "\"tools\", ",
+        "\"é\n",
+        "1.5\n",
+        "-0\n",
+        "1979-05-27\n",
+        "{ a = 1 }\n",
+        "\n",
+        "# é\n",
+        "\u{0}",
+        "retires_on = ",
+    ];
 }

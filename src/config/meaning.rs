@@ -15,7 +15,6 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::master_key::MasterKey;
-use super::values::Synchronous;
 use crate::providers::Profile;
 
 /// All that the gateway is told from outside.
@@ -80,6 +79,15 @@ pub struct Database {
     pub path: PathBuf,
     /// When a commit waits for the disk.
     pub synchronous: Synchronous,
+}
+
+/// When SQLite waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Synchronous {
+    /// At checkpoints: nothing is lost to kill -9, the last commits may be lost to a power cut.
+    Normal,
+    /// At every commit.
+    Full,
 }
 
 /// Bounds on what clients send.

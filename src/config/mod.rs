@@ -26,10 +26,10 @@ pub use environment::Environment;
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use master_key::MasterKey;
 pub use meaning::{
-    Cache, Config, Database, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, TenantAuth, Tenants,
+    Cache, Config, Database, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, Synchronous, TenantAuth,
+    Tenants,
 };
 pub use reload::{Change, Effect, reload};
-pub use values::Synchronous;
 
 use document::Document;
 use written::Written;

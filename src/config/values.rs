@@ -11,14 +11,15 @@ use toml::Spanned;
 use toml::de::DeValue;
 use url::Url;
 
+use super::meaning::Synchronous;
 use crate::providers::Dialect;
 
 /// A value that is not what its key wants.
 pub(super) struct Mismatch {
     /// Completes the sentence "must be …".
     pub(super) allowed: String,
-    /// The part of the text that is wrong.
-    pub(super) span: Range<usize>,
+    /// The part of the text that is wrong; absent where it may be a secret that must not be shown.
+    pub(super) span: Option<Range<usize>>,
 }
 
 /// A kind of TOML value.
@@ -29,6 +30,8 @@ pub(super) trait Readable: Sized {
 
 /// A kind of value that is written as text, in a file as in an environment variable.
 pub(super) trait Text: Sized {
+    /// Whether what stands wrongly in its place may be a secret.
+    const MAY_BE_SECRET: bool = false;
     /// Completes the sentence "must be …".
     fn allowed() -> String;
     /// Reads it.
@@ -36,12 +39,13 @@ pub(super) trait Text: Sized {
 }
 
 fn mismatch(value: &Spanned<DeValue<'_>>, allowed: impl Into<String>) -> Mismatch {
-    Mismatch { allowed: allowed.into(), span: value.span() }
+    Mismatch { allowed: allowed.into(), span: Some(value.span()) }
 }
 
 impl<T: Text> Readable for T {
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Mismatch> {
-        value.get_ref().as_str().and_then(T::parse).ok_or_else(|| mismatch(value, T::allowed()))
+        let parsed = value.get_ref().as_str().and_then(T::parse);
+        parsed.ok_or_else(|| Mismatch { allowed: T::allowed(), span: (!T::MAY_BE_SECRET).then(|| value.span()) })
     }
 }
 
@@ -122,6 +126,8 @@ impl Text for SocketAddr {
 
 /// A provider's address. One with credentials or a query is refused: it would stand in logs and would not survive appending a path.
 impl Text for Url {
+    const MAY_BE_SECRET: bool = true;
+
     fn allowed() -> String {
         "an http or https address without credentials, query or fragment".into()
     }
@@ -130,6 +136,23 @@ impl Text for Url {
         let plain = url.username().is_empty() && url.password().is_none();
         let whole = url.query().is_none() && url.fragment().is_none();
         (matches!(url.scheme(), "http" | "https") && url.has_host() && plain && whole).then_some(url)
+    }
+}
+
+/// The name of an environment variable; a key that was written in its place is refused and not repeated.
+#[derive(Debug, Clone)]
+pub(super) struct VariableName(pub(super) String);
+
+impl Text for VariableName {
+    const MAY_BE_SECRET: bool = true;
+
+    fn allowed() -> String {
+        "the name of an environment variable: letters, digits and _, no digit first".into()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let begins = text.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+        (plain && begins).then(|| Self(text.to_owned()))
     }
 }
 
@@ -194,15 +217,6 @@ pub(super) enum CatalogueMode {
     Extend,
     /// Stand in its place.
     Replace,
-}
-
-/// When SQLite waits for the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Synchronous {
-    /// At checkpoints: nothing is lost to kill -9, the last commits may be lost to a power cut.
-    Normal,
-    /// At every commit.
-    Full,
 }
 
 words! {

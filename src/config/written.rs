@@ -13,7 +13,8 @@ use url::Url;
 
 use super::document::{Found, Section};
 use super::errors::Place;
-use super::values::{CatalogueMode, Synchronous, TenantAuthWritten};
+use super::meaning::Synchronous;
+use super::values::{CatalogueMode, TenantAuthWritten, VariableName};
 use crate::providers::Dialect;
 
 /// The whole of it.
@@ -41,7 +42,7 @@ pub(super) struct WrittenProvider {
     pub(super) enabled: Option<Found<bool>>,
     pub(super) dialect: Option<Found<Dialect>>,
     pub(super) base_url: Option<Found<Url>>,
-    pub(super) api_key_env: Option<Found<String>>,
+    pub(super) api_key_env: Option<Found<VariableName>>,
     pub(super) max_in_flight: Option<Found<u64>>,
     pub(super) max_queue: Option<Found<u64>>,
 }

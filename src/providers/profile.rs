@@ -143,6 +143,8 @@ pub struct Profile {
     pub effort: EffortField,
     /// How reasoning is switched for models that only know on and off.
     pub thinking_switch: Option<ThinkingSwitch>,
+    /// A forced tool is refused while the model thinks: thinking is switched off for such a request (Kimi K2).
+    pub thinking_excludes_forced_tool: bool,
     /// Sends `reasoning_split: true`, without which the thoughts stand in the text between `<think>` tags.
     pub reasoning_split: bool,
     /// When a stream carries usage.
@@ -192,6 +194,7 @@ impl Profile {
         cache_control: false,
         effort: EffortField::ReasoningEffort,
         thinking_switch: None,
+        thinking_excludes_forced_tool: false,
         reasoning_split: false,
         stream_usage: StreamUsage::OnRequest,
         usage_in_choice: false,

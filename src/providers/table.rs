@@ -106,6 +106,7 @@ pub const BUILT_IN: [BuiltIn; 7] = [
             temperature: Temperature { min: 0.0, max: 1.0 },
             strict_tools: false,
             thinking_switch: Some(ThinkingSwitch { on: "enabled", off: "disabled" }),
+            thinking_excludes_forced_tool: true,
             usage_in_choice: true,
             key_region: Some(
                 "keys of the Chinese platform hold at https://api.moonshot.cn/v1 only: set AIPIPE_MOONSHOT_BASE_URL",
