@@ -179,7 +179,7 @@ impl ParameterLimits {
 }
 
 /// One model at one provider.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     /// Who serves it.
     pub provider: ProviderId,
