@@ -102,11 +102,10 @@ fn unescape_unicode(escape: &str) -> (char, usize) {
     if let Some(character) = char::from_u32(high) {
         return (character, 5);
     }
-    if (0xD800..0xDC00).contains(&high) && escape.get(5..7) == Some("\\u") {
-        if let Some(low) = unit(7).filter(|low| (0xDC00..0xE000).contains(low)) {
-            let combined = 0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00);
-            return (char::from_u32(combined).unwrap_or(char::REPLACEMENT_CHARACTER), 11);
-        }
+    let low = unit(7).filter(|low| escape.get(5..7) == Some("\\u") && (0xDC00..0xE000).contains(low));
+    if let (0xD800..0xDC00, Some(low)) = (high, low) {
+        let combined = 0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+        return (char::from_u32(combined).unwrap_or(char::REPLACEMENT_CHARACTER), 11);
     }
     (char::REPLACEMENT_CHARACTER, 5)
 }
@@ -364,6 +363,11 @@ impl<'a> Cursor<'a> {
         }
         self.at += word.len();
         Ok(())
+    }
+
+    /// Reads a value of any kind that means nothing here.
+    pub fn pass(&mut self) -> Result<(), Fault> {
+        self.skip().map(drop)
     }
 
     /// Reads a value of any kind and says where it stands.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use aipipe_actors::catalogue::Capability;
 
-use super::{Scan, invalid};
+use super::{DetailsSpan, Scan, invalid};
 use crate::dialects::json::{Cursor, Kind, Text};
 use crate::dialects::splice::Cutter;
 use crate::dialects::translate::InvalidRequest;
@@ -96,6 +96,7 @@ impl<'a> Scan<'a> {
         let mut role = None;
         let mut members = cursor.object()?;
         let mut cutter = Cutter::default();
+        let mut origin = None;
         while let Some(key) = cursor.key(&mut members)? {
             cutter.key(key.start);
             let kind = cursor.kind()?;
@@ -116,16 +117,19 @@ impl<'a> Scan<'a> {
                 }
                 "reasoning_details" => {
                     let value = cursor.skip()?;
-                    self.estimate.json(cursor.slice(value.clone()));
+                    let details = cursor.slice(value.clone());
+                    self.estimate.json(details);
+                    origin = first_origin(details)?;
                     cutter.cut(value.end);
                     continue;
                 }
                 "audio" if kind == Kind::Object => self.earlier_audio(cursor)?,
-                _ => drop(cursor.skip()?),
+                _ => cursor.pass()?,
             }
             cutter.keep(cursor.position());
         }
-        self.spans.reasoning_details.extend(cutter.close());
+        let details = cutter.close().into_iter().map(|range| DetailsSpan { range, origin });
+        self.spans.reasoning_details.extend(details);
         let role = role.ok_or_else(|| self.message_error(".role", "is required"))?;
         self.estimate.message();
         self.count_turn(role, draft);
@@ -172,7 +176,7 @@ impl<'a> Scan<'a> {
 
     fn content(&mut self, cursor: &mut Cursor<'a>, kind: Kind, draft: &mut Draft<'a>) -> Result<(), InvalidRequest> {
         match kind {
-            Kind::Null => drop(cursor.skip()?),
+            Kind::Null => cursor.pass()?,
             Kind::String => {
                 let text = cursor.string()?;
                 self.estimate.text(text.raw());
@@ -204,7 +208,7 @@ impl<'a> Scan<'a> {
                 ("text", _) => return Err(self.message_error(".content", "must hold its text as a string")),
                 ("image_url", Kind::String) => piece.payload = Some(cursor.string()?),
                 ("image_url" | "file" | "input_audio", Kind::Object) => holder(cursor, &mut piece)?,
-                _ => drop(cursor.skip()?),
+                _ => cursor.pass()?,
             }
         }
         Ok(piece)
@@ -268,7 +272,7 @@ impl<'a> Scan<'a> {
             if key.name == *"id" && cursor.kind()? == Kind::String {
                 self.stored.push(cursor.string()?.decode());
             } else {
-                cursor.skip()?;
+                cursor.pass()?;
             }
         }
         self.mean("messages.audio");
@@ -284,10 +288,30 @@ fn holder<'a>(cursor: &mut Cursor<'a>, piece: &mut Piece<'a>) -> Result<(), Inva
         match (&*key.name.decode(), kind) {
             ("url" | "file_data" | "data", Kind::String) => piece.payload = Some(cursor.string()?),
             ("file_id", Kind::String) => piece.file_id = Some(cursor.string()?),
-            _ => drop(cursor.skip()?),
+            _ => cursor.pass()?,
         }
     }
     Ok(())
+}
+
+/// The origin in the first of some `reasoning_details`; all of one message have the same.
+fn first_origin(details: &str) -> Result<Option<Text<'_>>, InvalidRequest> {
+    let mut cursor = Cursor::new(details);
+    if cursor.kind()? != Kind::Array {
+        return Ok(None);
+    }
+    let mut items = cursor.array()?;
+    if !cursor.element(&mut items)? || cursor.kind()? != Kind::Object {
+        return Ok(None);
+    }
+    let mut members = cursor.object()?;
+    while let Some(key) = cursor.key(&mut members)? {
+        if key.name == *"origin" && cursor.kind()? == Kind::String {
+            return Ok(Some(cursor.string()?));
+        }
+        cursor.pass()?;
+    }
+    Ok(None)
 }
 
 /// Schemes are compared without regard to case (RFC 3986, 3.1).

@@ -42,6 +42,15 @@ pub struct Member<'a> {
     pub value: Range<usize>,
 }
 
+/// The `reasoning_details` of a message: thoughts of an earlier answer that a client sends back.
+#[derive(Debug, Clone)]
+pub struct DetailsSpan<'a> {
+    /// The member with the comma that goes with it.
+    pub range: Range<usize>,
+    /// The `provider/model` that AiPipe wrote into them; `None` where they came from a provider as they are.
+    pub origin: Option<Text<'a>>,
+}
+
 /// Where in the body the things stand that may have to change on the way to a provider.
 #[derive(Debug, Default)]
 pub struct Spans<'a> {
@@ -53,8 +62,8 @@ pub struct Spans<'a> {
     pub include_usage: Option<Range<usize>>,
     /// Each value of `role` that is `"developer"`.
     pub developer_roles: Vec<Range<usize>>,
-    /// Each `reasoning_details` of a message, with the comma that goes with it.
-    pub reasoning_details: Vec<Range<usize>>,
+    /// Each `reasoning_details` of a message.
+    pub reasoning_details: Vec<DetailsSpan<'a>>,
 }
 
 impl<'a> Spans<'a> {
@@ -131,6 +140,11 @@ pub fn scan(body: &[u8]) -> Result<Scan<'_>, InvalidRequest> {
 }
 
 impl<'a> Scan<'a> {
+    /// The body.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// Whether this is one of `meaningful`.
     pub fn means(&self, parameter: &str) -> bool {
         self.meaningful.contains(&parameter)
@@ -154,7 +168,7 @@ impl<'a> Scan<'a> {
                 self.preferences = (kind != Kind::Null).then(|| cursor.slice(range));
             }
             // A null is an absent member, whatever its name.
-            _ if kind == Kind::Null => drop(cursor.skip()?),
+            _ if kind == Kind::Null => cursor.pass()?,
             name => self.setting(cursor, kind, name)?,
         }
         let value = start..cursor.position();

@@ -27,7 +27,7 @@ pub fn preferences(raw: &str) -> Result<Preferences, InvalidRequest> {
         let kind = cursor.kind()?;
         let name = key.name.decode();
         if kind == Kind::Null {
-            cursor.skip()?;
+            cursor.pass()?;
             continue;
         }
         match &*name {

@@ -24,7 +24,9 @@ impl<'a> Scan<'a> {
                 }
             }
             "n" => self.choices(cursor, kind)?,
-            "temperature" | "top_p" => drop(number(cursor, kind, name)?),
+            "temperature" | "top_p" => {
+                number(cursor, kind, name)?;
+            }
             "presence_penalty" => self.penalty(number(cursor, kind, name)?, "presence_penalty"),
             "frequency_penalty" => self.penalty(number(cursor, kind, name)?, "frequency_penalty"),
             "stop" => self.stop(cursor, kind)?,
@@ -57,11 +59,11 @@ impl<'a> Scan<'a> {
             "response_format" => self.response_format(cursor, kind)?,
             "modalities" => self.modalities(cursor, kind)?,
             "audio" => {
-                cursor.skip()?;
+                cursor.pass()?;
                 self.mean("audio");
             }
             "web_search_options" => {
-                cursor.skip()?;
+                cursor.pass()?;
                 self.mean("web_search_options");
             }
             "reasoning_effort" => {
@@ -69,7 +71,7 @@ impl<'a> Scan<'a> {
                 self.reasoning.get_or_insert_default().effort = effort_named(effort);
             }
             "reasoning" | "thinking" if kind == Kind::Object => self.reasoning_object(cursor)?,
-            _ => drop(cursor.skip()?),
+            _ => cursor.pass()?,
         }
         Ok(())
     }
@@ -85,12 +87,12 @@ impl<'a> Scan<'a> {
             if key.name == *"include_usage" {
                 let asked = kind != Kind::Null && boolean(cursor, kind, "stream_options.include_usage")?;
                 if kind == Kind::Null {
-                    cursor.skip()?;
+                    cursor.pass()?;
                 }
                 self.include_usage |= asked;
                 self.spans.include_usage = Some(start..cursor.position());
             } else {
-                cursor.skip()?;
+                cursor.pass()?;
             }
         }
         Ok(())
@@ -200,7 +202,7 @@ impl<'a> Scan<'a> {
                 !(choice == *"auto" || choice == *"none")
             }
             Kind::Object => {
-                cursor.skip()?;
+                cursor.pass()?;
                 true
             }
             _ => return Err(invalid(Some(name), format!("`{name}` must be a string or an object"))),
@@ -283,7 +285,7 @@ impl<'a> Scan<'a> {
                     }
                 }
                 ("max_tokens" | "budget_tokens", Kind::Number) => asked.budget_tokens = count(cursor.number()?),
-                _ => drop(cursor.skip()?),
+                _ => cursor.pass()?,
             }
         }
         Ok(())
@@ -347,7 +349,7 @@ fn flag_within(cursor: &mut Cursor<'_>, name: &str) -> Result<bool, InvalidReque
         if key.name == *name && cursor.kind()? == Kind::Bool {
             flag = cursor.boolean()?;
         } else {
-            cursor.skip()?;
+            cursor.pass()?;
         }
     }
     Ok(flag)
@@ -359,12 +361,12 @@ fn is_empty_container(cursor: &mut Cursor<'_>, kind: Kind) -> Result<bool, Inval
         Kind::Object => {
             let mut members = cursor.object()?;
             while cursor.key(&mut members)?.is_some() {
-                cursor.skip()?;
+                cursor.pass()?;
                 empty = false;
             }
         }
         _ => {
-            cursor.skip()?;
+            cursor.pass()?;
             empty = false;
         }
     }
