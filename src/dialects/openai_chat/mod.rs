@@ -13,6 +13,8 @@ mod reader;
 pub mod relay;
 pub mod request;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 pub use answer::{AnswerFacts, AnswerShape, annotate_answer, read_answer, write_answer};
