@@ -1,38 +1,51 @@
-//! x
-use crate::money::NanoUsd;
+//! What a client asks of the choice itself, in the body's `aipipe` object or in headers.
+
 use std::time::Duration;
-/// Mode.
+
+use crate::money::NanoUsd;
+
+/// What a request may do with the cache.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum CacheMode {
-    /// use
+    /// Answer from it and keep the answer.
     #[default]
     Use,
-    /// refresh
+    /// Keep the answer without reading.
     Refresh,
-    /// off
+    /// Neither.
     Off,
 }
-/// Prefs.
-#[derive(Debug, Default, Clone)]
+
+/// The client's wishes; empty and `None` mean that it said nothing.
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Preferences {
-    /// m
+    /// Models to choose from (with `auto`), or to fall back to in this order (with a named model): `model` or `provider/model`.
     pub models: Vec<String>,
-    /// p
+    /// Providers to choose from.
     pub providers: Vec<String>,
-    /// e
+    /// Models, `provider/model` or providers that must not be used.
     pub exclude: Vec<String>,
-    /// q
+    /// Least quality of a candidate, in 0..=1.
     pub min_quality: Option<f64>,
-    /// c
-    pub max_cost_usd: Option<NanoUsd>,
-    /// x
+    /// Most that the request may cost.
+    pub max_cost: Option<NanoUsd>,
+    /// Takes the place of the scored complexity, in 0..=1.
     pub complexity: Option<f64>,
-    /// c
-    pub cache: CacheMode,
-    /// t
+    /// What to do with the cache.
+    pub cache: Option<CacheMode>,
+    /// How long the client waits for the answer.
     pub timeout: Option<Duration>,
-    /// t
+    /// Labels kept in the ledger.
     pub tags: Vec<String>,
-    /// e
+    /// Whether the decision joins the answer.
     pub explain: bool,
+}
+
+impl Preferences {
+    /// Most labels of one request.
+    pub const MAX_TAGS: usize = 8;
+    /// Longest label in bytes.
+    pub const MAX_TAG_BYTES: usize = 64;
+    /// Most names in one list: more than any catalogue needs, less than would make matching dear.
+    pub const MAX_NAMES: usize = 64;
 }

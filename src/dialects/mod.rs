@@ -6,7 +6,9 @@
 
 pub mod anthropic;
 pub mod conversation;
+pub mod decimal;
 pub mod gemini;
+pub mod json;
 pub mod openai_chat;
 pub mod scan;
 pub mod splice;

@@ -1,1 +1,26 @@
-//! openai_chat
+//! OpenAI's Chat Completions: the dialect of the first client surface and of most providers.
+//!
+//! Between two that speak it nothing is translated: [`passthrough`] splices the few changes into the client's body, [`read_answer`] and
+//! [`PassthroughScanner`] watch what comes back without building a tree. For providers that speak otherwise [`request`] reads a body into
+//! the canonical form, and [`answer`] and [`stream`] write the canonical answer as this dialect has it. What single providers do
+//! differently is data ([`ChatQuirks`]), never a provider's name in code.
+
+pub mod answer;
+pub mod error;
+pub mod passthrough;
+pub mod quirks;
+mod reader;
+pub mod relay;
+pub mod request;
+pub mod stream;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+pub use answer::{AnswerFacts, AnswerShape, annotate_answer, read_answer, write_answer};
+pub use error::{read_error, write_error};
+pub use passthrough::{Passthrough, Prepared, prepare_passthrough};
+pub use quirks::ChatQuirks;
+pub use relay::{ChunkFacts, PassthroughScanner, Relayed, UsageView};
+pub use request::{Decoded, decode_request};
+pub use stream::ChatStreamEncoder;

@@ -1,0 +1,111 @@
+//! A key for the answer cache: the same for bodies that ask the same, whatever their white space and the order of their members.
+//!
+//! Two keyed SipHashes of the body make 128 bits. The key is random for each process and a cache key is always the tenant's own, so that
+//! a tenant who found a collision would harm nobody but itself.
+
+use std::borrow::Cow;
+use std::collections::hash_map::{DefaultHasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
+
+use super::Scan;
+
+/// Members that change what is done with the answer and not what it is.
+const IGNORED: [&str; 6] = ["model", "aipipe", "stream", "stream_options", "user", "metadata"];
+
+/// What a body asks, in 128 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(u64, u64);
+
+/// The secret that digests are made with: one for each process.
+#[derive(Debug, Clone, Default)]
+pub struct DigestKey(RandomState, RandomState);
+
+/// Feeds both hashes with pieces whose borders do not depend on white space.
+struct Feed {
+    hashers: [DefaultHasher; 2],
+    /// Bytes outside strings, gathered so that they are hashed together.
+    gathered: [u8; 64],
+    length: usize,
+}
+
+impl Feed {
+    fn string(&mut self, raw: &[u8]) {
+        self.flush();
+        for hasher in &mut self.hashers {
+            hasher.write_u8(b'"');
+            hasher.write_usize(raw.len());
+            hasher.write(raw);
+        }
+    }
+
+    fn byte(&mut self, byte: u8) {
+        if self.length == self.gathered.len() {
+            self.flush();
+        }
+        if let Some(slot) = self.gathered.get_mut(self.length) {
+            *slot = byte;
+            self.length += 1;
+        }
+    }
+
+    fn flush(&mut self) {
+        let gathered = self.gathered.get(..self.length).unwrap_or_default();
+        for hasher in &mut self.hashers {
+            hasher.write_usize(gathered.len());
+            hasher.write(gathered);
+        }
+        self.length = 0;
+    }
+
+    /// A value that the scan has found to be JSON.
+    fn value(&mut self, json: &[u8]) {
+        let mut rest = json;
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
+            match byte {
+                b' ' | b'\n' | b'\r' | b'\t' => {}
+                b'"' => {
+                    let length = string_length(after);
+                    self.string(after.get(..length).unwrap_or_default());
+                    rest = after.get(length + 1..).unwrap_or_default();
+                }
+                other => self.byte(other),
+            }
+        }
+        self.flush();
+    }
+}
+
+/// The bytes up to the closing quote.
+fn string_length(text: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let rest = text.get(at..).unwrap_or_default();
+        match memchr::memchr2(b'"', b'\\', rest) {
+            Some(offset) if rest.get(offset) == Some(&b'\\') => at += offset + 2,
+            Some(offset) => return at + offset,
+            None => return text.len(),
+        }
+    }
+}
+
+impl Scan<'_> {
+    /// The digest of all that decides the answer, the model apart, which is part of the cache key by itself.
+    pub fn digest(&self, key: &DigestKey) -> Digest {
+        let mut members: Vec<(Cow<'_, str>, &str)> = self
+            .spans
+            .members
+            .iter()
+            .map(|member| (member.name.decode(), self.text.get(member.value.clone()).unwrap_or_default()))
+            .filter(|(name, value)| *value != "null" && !IGNORED.contains(&&**name))
+            .collect();
+        members.sort_unstable();
+        let mut feed = Feed { hashers: [key.0.build_hasher(), key.1.build_hasher()], gathered: [0; 64], length: 0 };
+        for (name, value) in members {
+            feed.string(name.as_bytes());
+            feed.value(value.as_bytes());
+        }
+        let [first, second] = feed.hashers;
+        Digest(first.finish(), second.finish())
+    }
+}

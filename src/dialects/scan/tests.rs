@@ -1,0 +1,312 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::time::Duration;
+
+use aipipe_actors::catalogue::{Capabilities, Capability, Effort};
+use aipipe_actors::money::NanoUsd;
+use aipipe_actors::routing::preferences::CacheMode;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn body(extra: &Value) -> String {
+    let mut body = json!({"model": "auto", "messages": [{"role": "user", "content": "hi"}]});
+    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    body.to_string()
+}
+
+fn scanned(extra: &Value) -> Scan<'static> {
+    scan(body(extra).leak().as_bytes()).unwrap()
+}
+
+fn refusal(text: &str) -> (Option<String>, String) {
+    let error = scan(text.as_bytes()).map(|_| ()).unwrap_err();
+    (error.param, error.message)
+}
+
+fn needs(extra: &Value) -> Capabilities {
+    scanned(extra).needs
+}
+
+fn only(capabilities: &[Capability]) -> Capabilities {
+    capabilities.iter().copied().collect()
+}
+
+fn with_part(part: &Value) -> Value {
+    json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "look"}, part]}]})
+}
+
+#[test]
+fn the_plain_facts() {
+    let scan = scanned(&json!({
+        "stream": true, "stream_options": {"include_usage": true}, "max_tokens": 5, "max_completion_tokens": 7, "temperature": null,
+        "aipipe": {"cache": "off"},
+    }));
+    assert_eq!((&*scan.model, scan.stream, scan.include_usage, scan.output_limit), ("auto", true, true, Some(7)));
+    assert_eq!(scan.preferences, Some(r#"{"cache":"off"}"#));
+    assert_eq!(scan.needs, Capabilities::NONE);
+    assert!(scan.meaningful.is_empty());
+    assert_eq!(scan.text().get(scan.spans.member("stream").unwrap().value.clone()), Some("true"));
+}
+
+#[test]
+fn max_completion_tokens_wins_in_either_order() {
+    for (text, limit) in [
+        (r#""max_tokens":5,"max_completion_tokens":7"#, 7),
+        (r#""max_completion_tokens":7,"max_tokens":5"#, 7),
+        (r#""max_completion_tokens":null,"max_tokens":1e1"#, 10),
+    ] {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user"}}],{text}}}"#);
+        assert_eq!(scan(body.as_bytes()).unwrap().output_limit, Some(limit), "{text}");
+    }
+}
+
+#[test]
+fn wrong_shapes_name_the_field() {
+    for (text, param) in [
+        ("", None),
+        ("[]", None),
+        ("{} x", None),
+        ("{\"model\":\"m\"", None),
+        (r#"{"messages":[{"role":"user"}]}"#, Some("model")),
+        (r#"{"model":7,"messages":[{"role":"user"}]}"#, Some("model")),
+        (r#"{"model":"m"}"#, Some("messages")),
+        (r#"{"model":"m","messages":[]}"#, Some("messages")),
+        (r#"{"model":"m","messages":{}}"#, Some("messages")),
+        (r#"{"model":"m","messages":[7]}"#, Some("messages[0]")),
+        (r#"{"model":"m","messages":[{"content":"x"}]}"#, Some("messages[0].role")),
+        (r#"{"model":"m","messages":[{"role":"user"},{"role":"robot"}]}"#, Some("messages[1].role")),
+        (r#"{"model":"m","messages":[{"role":"user","content":7}]}"#, Some("messages[0].content")),
+        (r#"{"model":"m","messages":[{"role":"user","content":["x"]}]}"#, Some("messages[0].content")),
+        (r#"{"model":"m","messages":[{"role":"user"}],"model":"n"}"#, Some("model")),
+        (r#"{"model":"m","messages":[{"role":"user"}],"mod\u0065l":"n"}"#, Some("model")),
+    ] {
+        assert_eq!(refusal(text).0.as_deref(), param, "{text}");
+    }
+    for (member, value) in [
+        ("temperature", json!("hot")),
+        ("max_tokens", json!(-1)),
+        ("max_tokens", json!(1.5)),
+        ("n", json!(0)),
+        ("n", json!(129)),
+        ("stream", json!("yes")),
+        ("stop", json!([1])),
+        ("tools", json!({})),
+        ("tool_choice", json!(1)),
+        ("response_format", json!("json")),
+        ("logprobs", json!(2)),
+    ] {
+        assert_eq!(refusal(&body(&json!({member: value}))).0.as_deref(), Some(member), "{value}");
+    }
+    let error = scan(b"{\"model\":\"\xff\"}").map(|_| ()).unwrap_err();
+    assert!(error.message.contains("UTF-8 at byte 10"), "{}", error.message);
+}
+
+#[test]
+fn needs_follow_from_what_is_sent() {
+    let tool = json!([{"type": "function", "function": {"name": "f"}}]);
+    assert_eq!(needs(&json!({"tools": tool})), only(&[Capability::Tools]));
+    assert_eq!(needs(&json!({"tools": []})), Capabilities::NONE);
+    assert_eq!(needs(&json!({"functions": [{"name": "f"}]})), only(&[Capability::Tools]));
+    assert_eq!(needs(&json!({"n": 2, "logprobs": true})), only(&[Capability::N, Capability::Logprobs]));
+    assert_eq!(needs(&json!({"n": 1, "logprobs": false})), Capabilities::NONE);
+    assert_eq!(
+        needs(&json!({"response_format": {"type": "json_schema", "json_schema": {}}})),
+        only(&[Capability::JsonSchema])
+    );
+    assert_eq!(needs(&json!({"response_format": {"type": "json_object"}})), Capabilities::NONE);
+    assert_eq!(needs(&json!({"modalities": ["text", "audio"]})), only(&[Capability::Audio]));
+    assert_eq!(
+        needs(&with_part(&json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}))),
+        only(&[Capability::Images])
+    );
+    assert_eq!(
+        needs(&with_part(&json!({"type": "image_url", "image_url": {"url": "HTTPS://x/y"}}))),
+        only(&[Capability::ImageUrl])
+    );
+    assert_eq!(
+        needs(&with_part(&json!({"type": "file", "file": {"file_data": "data:application/pdf;base64,AA"}}))),
+        only(&[Capability::Documents])
+    );
+    assert_eq!(
+        needs(&with_part(&json!({"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}}))),
+        only(&[Capability::Audio])
+    );
+    let prefill = json!({"messages": [{"role": "user", "content": "a"}, {"content": "b", "role": "assistant"}]});
+    assert_eq!(needs(&prefill), only(&[Capability::Prefill]));
+    let history =
+        json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}, {"role": "tool", "content": "r"}]});
+    assert_eq!(needs(&history), only(&[Capability::Tools]));
+}
+
+#[test]
+fn only_values_that_mean_something_count() {
+    for (extra, meaning) in [
+        (
+            json!({"logit_bias": {}, "presence_penalty": 0, "frequency_penalty": 0.0, "stop": [], "top_logprobs": 0}),
+            vec![],
+        ),
+        (json!({"stop": "", "tool_choice": "auto", "parallel_tool_calls": true, "seed": 1, "user": "u"}), vec![]),
+        (json!({"logit_bias": {"1": 2}}), vec!["logit_bias"]),
+        (json!({"presence_penalty": 0.5}), vec!["presence_penalty"]),
+        (json!({"stop": ["", "x"]}), vec!["stop"]),
+        (json!({"tool_choice": "required"}), vec!["tool_choice"]),
+        (json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}), vec!["tool_choice"]),
+        (json!({"parallel_tool_calls": false}), vec!["parallel_tool_calls"]),
+        (json!({"audio": {"voice": "x"}, "web_search_options": {}}), vec!["audio", "web_search_options"]),
+        (json!({"tools": [{"type": "custom", "custom": {}}]}), vec!["custom_tools"]),
+        (with_part(&json!({"type": "video_url", "video_url": {"url": "x"}})), vec!["messages.content.type"]),
+    ] {
+        assert_eq!(scanned(&extra).meaningful, meaning, "{extra}");
+    }
+}
+
+#[test]
+fn hosted_tools_and_stored_things_are_named() {
+    let scan = scanned(&json!({
+        "tools": [{"type": "web_search"}, {"type": "function", "function": {"name": "f"}}],
+        "messages": [
+            {"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}, {"type": "image_url", "image_url": "ms://2"}]},
+            {"role": "assistant", "audio": {"id": "audio_3"}}, {"role": "user", "content": "go on"},
+        ],
+    }));
+    assert_eq!((scan.tools, &*scan.hosted_tools), (1, &["web_search".into()][..]));
+    assert_eq!(scan.stored, ["file-1", "ms://2", "audio_3"]);
+}
+
+#[test]
+fn reasoning_is_read_in_each_form() {
+    let effort = |extra: Value| scanned(&extra).reasoning.map(|reasoning| (reasoning.effort, reasoning.budget_tokens));
+    assert_eq!(effort(json!({})), None);
+    assert_eq!(effort(json!({"reasoning_effort": "low"})), Some((Some(Effort::Low), None)));
+    assert_eq!(effort(json!({"reasoning": {"effort": "none"}})), Some((Some(Effort::None), None)));
+    assert_eq!(effort(json!({"reasoning": {"max_tokens": 2000}})), Some((None, Some(2000))));
+    assert_eq!(effort(json!({"thinking": {"type": "disabled"}})), Some((Some(Effort::None), None)));
+}
+
+#[test]
+fn the_ask_is_the_users_own_text() {
+    let scan = scanned(&json!({
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "messages": [
+            {"role": "system", "content": "rules"},
+            {"role": "user", "content": "one"},
+            {"role": "assistant", "content": "a"},
+            {"role": "user", "content": "t\"wo\n"},
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}, {"type": "text", "text": "three"}, {"type": "text", "text": "é"}]},
+            {"role": "assistant", "tool_calls": [{"id": "c"}]},
+            {"role": "tool", "content": "result"},
+        ],
+    }));
+    let ask = scan.ask();
+    let view = ask.view();
+    assert_eq!((view.current, view.earlier), ("three\né", ["t\"wo\n", "one"]));
+    assert_eq!((view.user_turns, view.assistant_turns, view.tool_results_since_ask), (3, 2, 1));
+    assert_eq!((view.tools, view.attachments, view.structured_output), (1, 1, false));
+}
+
+#[test]
+fn a_long_ask_shows_both_ends() {
+    let text = format!("HEAD{}TAIL", "a\\\"é".repeat(300_000));
+    let scan = scanned(&json!({"messages": [{"role": "user", "content": text}]}));
+    let ask = scan.ask();
+    let shown = ask.view().current;
+    assert!(shown.starts_with("HEAD") && shown.ends_with("TAIL") && shown.len() < 33_000);
+    let many = json!([{"type": "text", "text": "HEAD"}, {"type": "text", "text": "x".repeat(100_000)}, {"type": "text", "text": "TAIL"}]);
+    let scan = scanned(&json!({"messages": [{"role": "user", "content": many}]}));
+    let ask = scan.ask();
+    let shown = ask.view().current;
+    assert!(shown.starts_with("HEAD\nx") && shown.ends_with("x\nTAIL") && shown.len() < 33_000);
+}
+
+#[test]
+fn base64_is_not_counted_as_text() {
+    let data = format!("data:image/png;base64,{}", "A".repeat(1_000_000));
+    let image = scanned(&with_part(&json!({"type": "image_url", "image_url": {"url": data}})));
+    assert!(image.estimate.tokens() < 2_000);
+    let text = scanned(&json!({"messages": [{"role": "user", "content": "word ".repeat(1_000)}]}));
+    assert!(text.estimate.upper_bound() >= 5_000);
+}
+
+#[test]
+fn digests_tell_requests_apart_and_nothing_else() {
+    let key = DigestKey::default();
+    let digest = |text: &str| scan(text.as_bytes()).unwrap().digest(&key);
+    let base = r#"{"model":"a","messages":[{"role":"user","content":"x y"}],"temperature":1}"#;
+    let same = [r#"{ "temperature" : 1, "messages" : [ { "role" : "user",
+            "content" : "x y" } ], "model" : "b", "stream" : false, "user": "u", "metadata": {}, "aipipe": {}, "top_p": null }"#];
+    for text in same {
+        assert_eq!(digest(text), digest(base), "{text}");
+    }
+    let other = [
+        r#"{"model":"a","messages":[{"role":"user","content":"xy"}],"temperature":1}"#,
+        r#"{"model":"a","messages":[{"role":"user","content":"x  y"}],"temperature":1}"#,
+        r#"{"model":"a","messages":[{"content":"x y","role":"user"}],"temperature":1}"#,
+        r#"{"model":"a","messages":[{"role":"user","content":"x y"}],"temperature":1.0}"#,
+        r#"{"model":"a","messages":[{"role":"user","content":"x y"}],"top_p":1}"#,
+        r#"{"model":"a","messages":[{"role":"user","content":"x y"}],"temperature":1,"seed":1}"#,
+    ];
+    for text in other {
+        assert_ne!(digest(text), digest(base), "{text}");
+    }
+}
+
+#[test]
+fn preferences_are_read() {
+    let read = preferences(
+        r#"{"models":["a","b/c"],"providers":["p"],"exclude":["x"],"min_quality":0.5,"max_cost_usd":"0.01","complexity":1,"cache":"refresh",
+            "timeout_ms":1500,"tags":["t"],"explain":true}"#,
+    )
+    .unwrap();
+    assert_eq!(
+        (read.models.len(), &*read.providers, &*read.exclude),
+        (2, &["p".to_owned()][..], &["x".to_owned()][..])
+    );
+    assert_eq!((read.min_quality, read.complexity, read.explain), (Some(0.5), Some(1.0), true));
+    assert_eq!(
+        (read.max_cost, read.cache, read.timeout),
+        (Some(NanoUsd(10_000_000)), Some(CacheMode::Refresh), Some(Duration::from_millis(1500)))
+    );
+    assert_eq!(preferences(r#"{"max_cost_usd":2.5e-2,"cache":null}"#).unwrap().max_cost, Some(NanoUsd(25_000_000)));
+    assert_eq!(preferences("{}").unwrap(), Default::default());
+}
+
+#[test]
+fn wrong_preferences_are_named() {
+    for (text, param) in [
+        ("[]", "aipipe"),
+        (r#"{"model":"x"}"#, "aipipe.model"),
+        (r#"{"models":"x"}"#, "aipipe.models"),
+        (r#"{"models":[""]}"#, "aipipe.models"),
+        (r#"{"min_quality":1.1}"#, "aipipe.min_quality"),
+        (r#"{"complexity":"high"}"#, "aipipe.complexity"),
+        (r#"{"max_cost_usd":-1}"#, "aipipe.max_cost_usd"),
+        (r#"{"max_cost_usd":1e-10}"#, "aipipe.max_cost_usd"),
+        (r#"{"max_cost_usd":"1 "}"#, "aipipe.max_cost_usd"),
+        (r#"{"cache":"on"}"#, "aipipe.cache"),
+        (r#"{"timeout_ms":0}"#, "aipipe.timeout_ms"),
+        (r#"{"timeout_ms":1.5}"#, "aipipe.timeout_ms"),
+        (r#"{"tags":["1","2","3","4","5","6","7","8","9"]}"#, "aipipe.tags"),
+        (r#"{"explain":1}"#, "aipipe.explain"),
+    ] {
+        assert_eq!(preferences(text).unwrap_err().param.as_deref(), Some(param), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        let _ = scan(&bytes);
+    }
+
+    #[test]
+    fn a_bitten_body_is_refused_or_read(cut in 0usize..400, text in "\\PC{0,20}") {
+        let whole = body(&with_part(&json!({"type": "text", "text": text})));
+        let _ = scan(whole.as_bytes().get(..cut.min(whole.len())).unwrap());
+        let read = scan(whole.as_bytes()).unwrap();
+        let ask = read.ask();
+        let current = ask.view().current.to_owned();
+        prop_assert_eq!(current, if text.is_empty() { "look".to_owned() } else { format!("look\n{text}") });
+    }
+}
