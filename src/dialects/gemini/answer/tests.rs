@@ -24,11 +24,11 @@ fn signature(data: &str) -> Opaque {
 }
 
 fn calls(choice: &Choice) -> Vec<&ToolCall> {
-    let call = |part| match part {
-        &Part::ToolCall(ref call) => Some(call),
+    let calls = choice.parts.iter().filter_map(|part| match part {
+        Part::ToolCall(call) => Some(call),
         _ => None,
-    };
-    choice.parts.iter().filter_map(call).collect()
+    });
+    calls.collect()
 }
 
 fn stop(reason: &str) -> Stop {

@@ -32,8 +32,8 @@ pub(super) struct Content<'a> {
 #[serde(rename_all = "camelCase")]
 struct Part<'a> {
     #[serde(flatten)]
-    data: Data<'a>,
-    #[serde(skip_serializing_if = "is_false")]
+    kind: Kind<'a>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     thought: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     thought_signature: Option<&'a str>,
@@ -41,7 +41,7 @@ struct Part<'a> {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-enum Data<'a> {
+enum Kind<'a> {
     Text(Cow<'a, str>),
     InlineData(Blob<'a>),
     FileData(File<'a>),
@@ -123,18 +123,13 @@ struct ResponsePart<'a> {
     inline_data: Blob<'a>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
 impl<'a> Part<'a> {
-    fn of(data: Data<'a>) -> Self {
-        Self { data, thought: false, thought_signature: None }
+    fn of(kind: Kind<'a>) -> Self {
+        Self { kind, thought: false, thought_signature: None }
     }
 
     fn text(text: impl Into<Cow<'a, str>>) -> Self {
-        Self::of(Data::Text(text.into()))
+        Self::of(Kind::Text(text.into()))
     }
 }
 
@@ -219,7 +214,7 @@ impl<'a> Contents<'a> {
         self.calls.push(&call.id);
         let id = three.then_some(call.id.as_str()).filter(|id| !id.is_empty());
         let call = Call { id, name: writing.names.wire(&call.name), args: Arguments::of(&call.arguments) };
-        Part { data: Data::FunctionCall(call), thought: false, thought_signature }
+        Part { kind: Kind::FunctionCall(call), thought: false, thought_signature }
     }
 
     fn user(&mut self, parts: &'a [Spoken], writing: &mut Writing<'a>) -> Result<(), CannotCarry> {
@@ -316,7 +311,7 @@ fn response<'a>(
     let response = if result.is_error { Outcome::Error(text) } else { Outcome::Result(text) };
     let id = three.then_some(result.call_id.as_str()).filter(|id| !id.is_empty());
     let name = writing.names.wire(&result.name);
-    Ok(Part::of(Data::FunctionResponse(Response { id, name, response, parts })))
+    Ok(Part::of(Kind::FunctionResponse(Response { id, name, response, parts })))
 }
 
 /// Thoughts go back only with the signature by which their own model knows them; without it they are nothing to any model.
@@ -329,13 +324,13 @@ fn write_thought<'a>(thought: &'a Thought, parts: &mut Vec<Part<'a>>, writing: &
     };
     match parts.last_mut() {
         // The signature of an answer's text: it goes back on the part that it came on.
-        Some(Part { data: Data::Text(_), thought: false, thought_signature: bare @ None })
+        Some(Part { kind: Kind::Text(_), thought: false, thought_signature: bare @ None })
             if thought.text.is_empty() =>
         {
             *bare = Some(signature);
         }
         _ => parts.push(Part {
-            data: Data::Text(Cow::Borrowed(&thought.text)),
+            kind: Kind::Text(Cow::Borrowed(&thought.text)),
             thought: !thought.text.is_empty(),
             thought_signature: Some(signature),
         }),
@@ -358,20 +353,20 @@ fn blob<'a>(media_type: &'a str, data: &'a str) -> Blob<'a> {
 }
 
 fn media_part<'a>(media: &'a Media, writing: &Writing<'_>) -> Result<Part<'a>, CannotCarry> {
-    let data = match media {
-        Media::Inline { media_type, base64 } => Data::InlineData(blob(media_type, base64)),
+    let kind = match media {
+        Media::Inline { media_type, base64 } => Kind::InlineData(blob(media_type, base64)),
         Media::Url(url) if url.starts_with(FILES) || is_fetched(url, writing) => {
-            Data::FileData(File { mime_type: media_type_of(url), file_uri: Cow::Borrowed(url) })
+            Kind::FileData(File { mime_type: media_type_of(url), file_uri: Cow::Borrowed(url) })
         }
         Media::Url(_) => {
             return cannot_carry("messages", "this model does not fetch that address; send the data itself");
         }
         Media::FileId(id) if id.starts_with("files/") => {
-            Data::FileData(File { mime_type: None, file_uri: Cow::Owned(format!("{FILES}{id}")) })
+            Kind::FileData(File { mime_type: None, file_uri: Cow::Owned(format!("{FILES}{id}")) })
         }
         Media::FileId(_) => return cannot_carry("messages", "the file is stored at another provider"),
     };
-    Ok(Part::of(data))
+    Ok(Part::of(kind))
 }
 
 /// Gemini fetches videos of YouTube and, from some models on, public https addresses.
