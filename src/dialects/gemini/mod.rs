@@ -1,8 +1,8 @@
 //! Google's Gemini dialect (`generateContent`) as an upstream: requests out of the canonical form, answers and streams into it.
 //!
-//! - [`request`] writes the body; [`schema`] what becomes of a JSON schema where a model takes only Google's subset.
-//! - [`response`] is the shape of what comes back, [`answer`] and [`stream`] make answers and events of it, [`error`] reads refusals.
-//! - [`names`] keeps tool names reversible, [`generation`] tells what a model's generation takes.
+//! - [`request`] writes the body; `schema` what becomes of a JSON schema where a model takes only Google's subset.
+//! - `response` is the shape of what comes back, [`answer`] and [`stream`] make answers and events of it, [`error`] reads refusals.
+//! - [`names`] keeps tool names reversible, `generation` tells what a model's generation takes.
 //!
 //! Nothing that Google runs itself (search, code execution) is ever asked for in a translated request, nor are arguments in pieces, so
 //! such parts need no counterpart. Source of the protocol: <https://ai.google.dev/api/generate-content>.
