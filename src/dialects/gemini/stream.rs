@@ -1,0 +1,140 @@
+//! A stream of `GenerateContentResponse` pieces as canonical events.
+//!
+//! Gemini has no end marker and may give a finish reason in mid-stream, with more text after it (code execution does): only the close of
+//! the connection ends the answer, and it is whole if a finish reason or a blocked prompt was seen by then. Calls come whole, in one part.
+
+use super::answer::model_of;
+use super::names::ToolNames;
+use super::response::{CallIds, Candidate, Finish, Piece, Response, Unread, UsageMetadata};
+use crate::dialects::conversation::{Event, Stop, Usage};
+use crate::dialects::translate::{Malformed, ProviderError, Step, StreamDecoder};
+
+/// Reads a Gemini stream of one candidate.
+#[derive(Debug)]
+pub struct GeminiStream {
+    origin: String,
+    names: ToolNames,
+    /// The answer's id, once it has begun.
+    response_id: Option<String>,
+    ids: CallIds,
+    calls: u32,
+    counted: UsageMetadata,
+    told: Option<Usage>,
+    stop: Option<Stop>,
+}
+
+impl GeminiStream {
+    /// Starts reading; `names` are those with which the request was written.
+    pub fn new(origin: &str, names: ToolNames) -> Self {
+        Self {
+            origin: origin.to_owned(),
+            names,
+            response_id: None,
+            ids: CallIds::default(),
+            calls: 0,
+            counted: UsageMetadata::default(),
+            told: None,
+            stop: None,
+        }
+    }
+
+    fn piece(&mut self, response: Response<'_>, out: &mut Vec<Event>) -> Result<Step, Malformed> {
+        if let Some(error) = response.error {
+            return Ok(Step::Error(error.into_provider_error()));
+        }
+        if self.response_id.is_none() {
+            let id = response.response_id.unwrap_or_default();
+            let model = response.model_version.unwrap_or_else(|| model_of(&self.origin).to_owned());
+            self.response_id = Some(id.clone());
+            out.push(Event::Start { id, model });
+        }
+        if let Some(counted) = response.usage_metadata {
+            self.count(counted, out);
+        }
+        if response.prompt_feedback.is_some_and(|feedback| feedback.blocked()) {
+            self.stop = Some(Stop::Filtered);
+        }
+        for candidate in response.candidates.unwrap_or_default() {
+            if candidate.index.is_some_and(|index| index > 0) {
+                return Err(Malformed("the stream has a second candidate, which was not asked for".to_owned()));
+            }
+            if let Some(error) = self.candidate(candidate, out)? {
+                return Ok(Step::Error(error));
+            }
+        }
+        Ok(Step::Continue)
+    }
+
+    /// Later figures replace earlier ones; only what has changed is told.
+    fn count(&mut self, counted: UsageMetadata, out: &mut Vec<Event>) {
+        self.counted = counted.or(self.counted);
+        let usage = self.counted.usage();
+        if let Some(usage) = usage
+            && self.told != Some(usage)
+        {
+            self.told = Some(usage);
+            out.push(Event::Usage(usage));
+        }
+    }
+
+    fn candidate(
+        &mut self,
+        candidate: Candidate<'_>,
+        out: &mut Vec<Event>,
+    ) -> Result<Option<ProviderError>, Malformed> {
+        // Looked at before the parts: a call that Gemini calls broken is not handed on.
+        match candidate.finish() {
+            Some(Finish::Stopped(stop)) => self.stop = Some(stop),
+            Some(Finish::Failed(error)) => return Ok(Some(error)),
+            None => {}
+        }
+        for part in candidate.content.and_then(|content| content.parts).unwrap_or_default() {
+            let (piece, mut signature) = part.read(&self.origin)?;
+            match piece {
+                Piece::Text(text) => out.push(Event::Text(text)),
+                Piece::Thought(text) => out.push(Event::Reasoning(text)),
+                Piece::Call { id, name, arguments } => {
+                    let index = self.calls;
+                    self.calls += 1;
+                    let response_id = self.response_id.as_deref().unwrap_or_default();
+                    let id = self.ids.next(id, response_id, (&name, &arguments));
+                    let name = self.names.own(&name).to_owned();
+                    out.push(Event::ToolCallStart { index, id, name, signature: signature.take() });
+                    out.push(Event::ToolArguments { index, delta: arguments });
+                }
+                Piece::Media(_) => {
+                    return Err(Malformed(
+                        "an image or sound in a stream, which no translated stream can hold".to_owned(),
+                    ));
+                }
+                Piece::Nothing => {}
+            }
+            out.extend(signature.map(Event::ReasoningOpaque));
+        }
+        Ok(None)
+    }
+}
+
+impl StreamDecoder for GeminiStream {
+    fn event(&mut self, _name: &str, data: &str, out: &mut Vec<Event>) -> Result<Step, Malformed> {
+        match Response::read(data.as_bytes()) {
+            Ok(response) => self.piece(response, out),
+            Err(Unread::Error(error)) => Ok(Step::Error(error)),
+            Err(Unread::Malformed(what)) => Err(Malformed(format!("an event of the stream cannot be read: {what}"))),
+        }
+    }
+
+    fn close(&mut self, out: &mut Vec<Event>) -> Result<(), Malformed> {
+        match self.stop.take() {
+            Some(stop) => {
+                let reason = if self.calls > 0 && stop == Stop::End { Stop::ToolUse } else { stop };
+                out.push(Event::Stop { reason, sequence: None });
+                Ok(())
+            }
+            None => Err(Malformed("the stream closed before a finish reason".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
