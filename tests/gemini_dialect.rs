@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use aipipe::dialects::conversation::{Answer, Event, Part, Stop};
 use aipipe::dialects::gemini::{Gemini, error};
-use aipipe::dialects::translate::{Malformed, Step, UpstreamDialect};
+use aipipe::dialects::translate::{Malformed, Step, Undo, UpstreamDialect};
 use aipipe_actors::money::Tokens;
 use http::StatusCode;
 use serde_json::Value;
@@ -166,7 +166,7 @@ fn pieces(body: &Value) -> Option<Vec<Value>> {
 
 /// Feeds a decoder and closes it.
 fn decode(pieces: &[Value]) -> Result<Vec<Event>, Malformed> {
-    let mut decoder = Gemini.stream_decoder(ORIGIN);
+    let mut decoder = Gemini.stream_decoder(ORIGIN, Undo::default());
     let mut events = Vec::new();
     for piece in pieces {
         assert_eq!(decoder.event("", &piece.to_string(), &mut events)?, Step::Continue);
@@ -184,7 +184,7 @@ fn recorded_answers_decode_to_what_they_say() {
             continue;
         }
         let answer = Gemini
-            .decode_answer(&serde_json::to_vec_pretty(body).unwrap(), ORIGIN)
+            .decode_answer(&serde_json::to_vec_pretty(body).unwrap(), ORIGIN, &Undo::default())
             .unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
         let whole = std::slice::from_ref(body);
         assert_eq!(answer.choices.len(), body["candidates"].as_array().unwrap().len(), "{name}");

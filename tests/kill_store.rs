@@ -23,11 +23,8 @@ const RAISED: NanoUsd = NanoUsd(3_000);
 const COST: NanoUsd = NanoUsd(700);
 
 fn open(path: &Path) -> (Store, aipipe::store::Recovered) {
-    let settings = Settings {
-        path: path.to_owned(),
-        master_key: MasterKey::FileBesideDatabase,
-        synchronous: Synchronous::Normal,
-    };
+    let settings =
+        Settings { path: path.to_owned(), master_key: MasterKey::FileBesideDatabase, synchronous: Synchronous::Normal };
     Store::open(settings).unwrap()
 }
 

@@ -115,7 +115,7 @@ impl Situation<'_> {
             };
             let expected = expected_tokens(self.digest, model);
             let raw = model.rates.map(|rates| rates.cost(&expected));
-            let over_cost = preferences.max_cost_usd.is_some_and(|most| raw.is_some_and(|raw| raw > most));
+            let over_cost = preferences.max_cost.is_some_and(|most| raw.is_some_and(|raw| raw > most));
             let reason = reason.or(over_cost.then_some(Reason::MaxCost));
             let weighed = Weighed {
                 provider: model.provider.clone(),

@@ -291,8 +291,8 @@ impl Tenant {
         let assessed = assess(&digest.features, &self.world.weights.load(), default);
         let (complexity, basis) = match (digest.preferences.complexity, assessed.signal) {
             (Some(given), _) => (given, Basis::Override),
-            (None, Signal::None) => (assessed.complexity.0, Basis::None),
-            (None, _) => (assessed.complexity.0, Basis::Scored),
+            (None, Signal::None) => (assessed.complexity.get(), Basis::None),
+            (None, _) => (assessed.complexity.get(), Basis::Scored),
         };
         Scored { complexity, basis, signals: assessed.signals }
     }
@@ -310,7 +310,7 @@ struct Ranked<'a> {
 
 /// What an answer of this model to this question is looked up under, where the question may be answered from the cache at all.
 fn answer_key(question: &Question, model: &Model) -> Option<AnswerKey> {
-    let reads = question.digest.preferences.cache == CacheMode::Use;
+    let reads = question.digest.preferences.cache.unwrap_or_default() == CacheMode::Use;
     if !reads || !matches!(question.stage, Stage::First | Stage::Again) {
         return None;
     }

@@ -256,7 +256,8 @@ async fn keyring(
 ) -> Result<HashMap<ProviderId, UpstreamKey>, StoreError> {
     let mut keys = HashMap::new();
     if uses_operator_keys(tenant, policy) {
-        let operators = config.providers.iter().filter_map(|provider| Some((provider.id.clone(), provider.key.clone()?)));
+        let operators =
+            config.providers.iter().filter_map(|provider| Some((provider.id.clone(), provider.key.clone()?)));
         keys.extend(operators.map(|(id, key)| (id, UpstreamKey(key))));
     }
     keys.extend(store.open_keys(tenant).await?.into_iter().map(|(id, key)| (id, UpstreamKey(key))));

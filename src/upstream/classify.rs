@@ -19,7 +19,8 @@ const TOO_LONG: [&str; 8] = [
     "input token count",
 ];
 /// Words that say that the model is not served.
-const NO_MODEL: [&str; 5] = ["model not found", "not a valid model id", "does not exist", "model_not_found", "unknown model"];
+const NO_MODEL: [&str; 5] =
+    ["model not found", "not a valid model id", "does not exist", "model_not_found", "unknown model"];
 /// Codes and words that say that money or quota has run out, whatever the status.
 const NO_MONEY: [&str; 6] = [
     "insufficient_quota",
@@ -80,7 +81,12 @@ mod tests {
             (429, "rate_limit_exceeded", "Rate limit reached", Fault::RateLimited),
             (429, "engine_overloaded_error", "The engine is currently overloaded", Fault::Overloaded),
             (400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum", Fault::ContextLength),
-            (400, "context_length_exceeded", "This model's maximum context length is 128000 tokens", Fault::ContextLength),
+            (
+                400,
+                "context_length_exceeded",
+                "This model's maximum context length is 128000 tokens",
+                Fault::ContextLength,
+            ),
             (400, "", "foo is not a valid model ID", Fault::ModelMissing),
             (404, "not_found_error", "model: nope", Fault::ModelMissing),
             (403, "", "Input flagged by moderation", Fault::ContentPolicy),

@@ -21,7 +21,7 @@ use aipipe_actors::catalogue::Model;
 use self::names::ToolNames;
 use self::stream::GeminiStream;
 use super::conversation::{Answer, Conversation};
-use super::translate::{AnswerError, CannotCarry, EncodedRequest, StreamDecoder, UpstreamDialect};
+use super::translate::{AnswerError, CannotCarry, EncodedRequest, StreamDecoder, Undo, UpstreamDialect};
 
 /// The kind of [`Opaque`](super::conversation::Opaque) that Gemini's models make.
 const THOUGHT_SIGNATURE: &str = "thought_signature";
@@ -31,24 +31,15 @@ const THOUGHT_SIGNATURE: &str = "thought_signature";
 pub struct Gemini;
 
 impl UpstreamDialect for Gemini {
-    /// Refuses tool names that Gemini would refuse: this signature has no place for the names to travel to the answer. Who can carry
-    /// them calls [`request::encode`], [`answer::decode`] and [`GeminiStream::new`].
     fn encode_request(&self, conversation: &Conversation, model: &Model) -> Result<EncodedRequest, CannotCarry> {
-        let names = ToolNames::new(conversation);
-        match names.first_changed() {
-            Some(name) => Err(CannotCarry {
-                field: "tools".to_owned(),
-                reason: format!("the function name `{name}` does not fit Gemini's rule for names"),
-            }),
-            None => request::encode(conversation, model, &names),
-        }
+        request::encode(conversation, model, &ToolNames::new(conversation))
     }
 
-    fn decode_answer(&self, body: &[u8], origin: &str) -> Result<Answer, AnswerError> {
-        answer::decode(body, origin, &ToolNames::default())
+    fn decode_answer(&self, body: &[u8], origin: &str, undo: &Undo) -> Result<Answer, AnswerError> {
+        answer::decode(body, origin, &ToolNames::from_undo(undo.clone()))
     }
 
-    fn stream_decoder(&self, origin: &str) -> Box<dyn StreamDecoder> {
-        Box::new(GeminiStream::new(origin, ToolNames::default()))
+    fn stream_decoder(&self, origin: &str, undo: Undo) -> Box<dyn StreamDecoder> {
+        Box::new(GeminiStream::new(origin, ToolNames::from_undo(undo)))
     }
 }

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use crate::dialects::conversation::{Conversation, Part, ToolChoice};
+use crate::dialects::translate::{Renamed, Undo};
 
 const LONGEST: usize = 64;
 
@@ -40,9 +41,15 @@ impl ToolNames {
         names
     }
 
-    /// The first of the client's names that had to be changed.
-    pub fn first_changed(&self) -> Option<&str> {
-        self.changed.first().map(|(own, _)| own.as_str())
+    /// The names that a request was written with, from what its answer needs undone.
+    pub(super) fn from_undo(undo: Undo) -> Self {
+        Self { changed: undo.renamed.into_iter().map(|name| (name.original, name.sent)).collect() }
+    }
+
+    /// What must be undone in the answer.
+    pub(super) fn undo(&self) -> Undo {
+        let renamed = |(own, wire): &(String, String)| Renamed { sent: wire.clone(), original: own.clone() };
+        Undo { renamed: self.changed.iter().map(renamed).collect(), answer_tool: None }
     }
 
     /// The provider's name for the client's.

@@ -91,7 +91,7 @@ pub fn encode(conversation: &Conversation, model: &Model, names: &ToolNames) -> 
     } else {
         format!("/v1beta/models/{id}:generateContent")
     };
-    Ok(EncodedRequest { path, body, headers: HeaderMap::new(), dropped: writing.dropped })
+    Ok(EncodedRequest { path, body, headers: HeaderMap::new(), dropped: writing.dropped, undo: names.undo() })
 }
 
 #[cfg(test)]
