@@ -26,7 +26,10 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
 fn report(config: &Config) {
     println!("listen address  {}", config.server.addr);
     println!("database        {}", config.database.path.display());
-    println!("admin API       {}", if config.admin_secret.is_some() { "on" } else { "off: AIPIPE_ADMIN_SECRET is not set" });
+    println!(
+        "admin API       {}",
+        if config.admin_secret.is_some() { "on" } else { "off: AIPIPE_ADMIN_SECRET is not set" }
+    );
     for provider in &config.providers {
         let state = match (provider.enabled, &provider.key, &provider.key_variable) {
             (false, _, _) => "disabled".to_owned(),
