@@ -187,6 +187,7 @@ fn punctuation(text: &[u8], start: usize, before: Before, tally: &mut Tally<'_>)
     }
     let varied = signs - repeats;
     match (varied, class_at(text, at).0) {
+        (0, _) => {}
         (1, Class::Lower | Class::Upper | Class::Accented) if before == Before::Other => {
             tally.add(Kind::SignBeforeWord, 1)
         }
