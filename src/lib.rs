@@ -7,7 +7,6 @@ pub mod commands;
 pub mod config;
 pub mod dialects;
 pub mod gateway;
-pub mod http;
 pub mod providers;
 pub mod simulator;
 pub mod store;
