@@ -1,0 +1,259 @@
+//! The Chat Completions dialect held against recorded traffic of the providers that speak it.
+//!
+//! The recordings are no part of the repository: they are read from `$AIPIPE_TEST_DATA/traffic`, or from `../shared/traffic` beside it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::path::PathBuf;
+
+use aipipe::dialects::openai_chat::{
+    ChatQuirks, Passthrough, PassthroughScanner, UsageView, decode_request, passthrough::Chosen, prepare_passthrough,
+    read_answer, read_error, request::translatable,
+};
+use aipipe::dialects::scan::{DigestKey, scan};
+use aipipe::dialects::translate::AnswerError;
+use aipipe::upstream::sse::{RawEvent, SseDecoder};
+use aipipe_actors::catalogue::{Capabilities, Model, ParameterLimits};
+use aipipe_actors::identity::{ModelId, ProviderId};
+use aipipe_actors::money::{NanoUsd, Tokens};
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+/// One recorded exchange.
+struct Exchange {
+    name: String,
+    provider: String,
+    request: Option<Value>,
+    status: u16,
+    body: Value,
+    stream: Option<String>,
+}
+
+/// Every recorded chat exchange; `None`, said aloud, where there are no recordings.
+fn exchanges() -> Option<Vec<Exchange>> {
+    let root = std::env::var_os("AIPIPE_TEST_DATA")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from)
+        .join("traffic");
+    let Ok(providers) = std::fs::read_dir(&root) else {
+        println!("no recordings at {}: nothing was checked", root.display());
+        return None;
+    };
+    let mut read = Vec::new();
+    for provider in providers.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        for path in std::fs::read_dir(&provider).unwrap().map(|entry| entry.unwrap().path()) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let mut recorded: Value = serde_json::from_str(&text).unwrap();
+            if recorded["dialect"] != "openai-chat" {
+                continue;
+            }
+            read.push(Exchange {
+                name: path.strip_prefix(&root).unwrap().display().to_string(),
+                provider: recorded["provider"].as_str().unwrap().to_owned(),
+                request: recorded.pointer("/request/body").filter(|body| body.is_object()).cloned(),
+                status: recorded["response"]["status"].as_u64().unwrap().try_into().unwrap(),
+                stream: recorded["response"]["sse"].as_str().map(str::to_owned),
+                body: recorded["response"]["body"].take(),
+            });
+        }
+    }
+    assert!(!read.is_empty(), "no chat exchange in {}", root.display());
+    Some(read)
+}
+
+fn quirks(provider: &str) -> ChatQuirks {
+    ChatQuirks { completion_excludes_reasoning: provider == "xai", usage_in_choice: provider == "moonshot" }
+}
+
+/// The figures of a usage object by the providers' documentation, worked out apart from the code under test.
+fn expected_tokens(provider: &str, usage: &Value) -> Option<Tokens> {
+    let figure = |path: &str| usage.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let reasoning = figure("/completion_tokens_details/reasoning_tokens");
+    let beside = if provider == "xai" { reasoning } else { 0 };
+    let output = figure("/completion_tokens") + beside;
+    let tokens = Tokens {
+        input: figure("/prompt_tokens"),
+        cached_input: figure("/prompt_tokens_details/cached_tokens").max(figure("/cached_tokens")),
+        cache_write: figure("/prompt_tokens_details/cache_write_tokens"),
+        output,
+        reasoning: reasoning.min(output),
+    };
+    (tokens.input + tokens.output > 0).then_some(tokens)
+}
+
+fn model() -> Model {
+    Model {
+        provider: ProviderId::parse("openai").unwrap(),
+        id: ModelId::parse("target").unwrap(),
+        aliases: Vec::new(),
+        rates: None,
+        quality: 0.5,
+        auto: true,
+        context_tokens: 1_000_000,
+        max_output_tokens: 100_000,
+        capabilities: Capabilities::NONE,
+        parameters: ParameterLimits::default(),
+        token_ratio: 1.0,
+        retires_on: None,
+    }
+}
+
+fn events(stream: &str, chunk: usize) -> Vec<RawEvent> {
+    let mut decoder = SseDecoder::default();
+    let mut events = Vec::new();
+    for piece in stream.as_bytes().chunks(chunk) {
+        decoder.feed(Bytes::copy_from_slice(piece), &mut events).unwrap();
+    }
+    events.extend(decoder.finish().unwrap());
+    events
+}
+
+#[test]
+fn every_recorded_request_is_scanned_spliced_and_understood() {
+    let Some(exchanges) = exchanges() else { return };
+    let key = DigestKey::default();
+    let target = model();
+    let mut count = 0;
+    for exchange in &exchanges {
+        let Some(request) = &exchange.request else { continue };
+        let name = &exchange.name;
+        let text = request.to_string();
+        let pretty = serde_json::to_string_pretty(request).unwrap();
+        let found = scan(text.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(*found.model, *request["model"].as_str().unwrap(), "{name}");
+        assert_eq!(found.stream, request["stream"] == true, "{name}");
+        assert_eq!(found.digest(&key), scan(pretty.as_bytes()).unwrap().digest(&key), "{name}");
+        // A last user message may hold an image alone; whoever shows no text must show an attachment.
+        let ask = found.ask();
+        let view = ask.view();
+        assert!(found.estimate.tokens() > 0 && (!view.current.is_empty() || view.attachments > 0), "{name}");
+
+        let prepared = prepare_passthrough(&found, &Passthrough::plain(&target, Chosen::Named));
+        let mut expected = request.clone();
+        expected["model"] = json!("target");
+        if found.stream {
+            expected["stream_options"]["include_usage"] = json!(true);
+        }
+        for message in expected["messages"].as_array_mut().unwrap() {
+            message.as_object_mut().unwrap().shift_remove("reasoning_details");
+        }
+        assert_eq!(serde_json::from_slice::<Value>(&prepared.body).unwrap(), expected, "{name}");
+        assert_eq!(prepared.dropped, [""; 0], "{name}");
+
+        if translatable(&found).is_ok() {
+            let read = decode_request(&found).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let messages = request["messages"].as_array().unwrap().len();
+            assert!(read.conversation.turns.len() + read.conversation.instructions.len() <= messages, "{name}");
+            assert!(!read.conversation.turns.is_empty(), "{name}");
+        }
+        count += 1;
+    }
+    assert!(count > 0, "no recorded request was read");
+    println!("{count} recorded requests read");
+}
+
+#[test]
+fn every_recorded_answer_gives_its_figures() {
+    let Some(exchanges) = exchanges() else { return };
+    let mut count = 0;
+    for exchange in exchanges.iter().filter(|exchange| exchange.stream.is_none() && exchange.status == 200) {
+        let (name, provider) = (&exchange.name, &*exchange.provider);
+        let text = exchange.body.to_string();
+        let failed = exchange.body.pointer("/base_resp/status_code").is_some_and(|code| *code != 0);
+        match read_answer(text.as_bytes(), quirks(provider)) {
+            Ok(facts) => {
+                assert!(!failed && facts.is_whole, "{name}");
+                assert_eq!(
+                    facts.usage.map(|usage| usage.tokens),
+                    expected_tokens(provider, &exchange.body["usage"]),
+                    "{name}"
+                );
+                assert_eq!(facts.model, exchange.body["model"].as_str().unwrap(), "{name}");
+            }
+            Err(AnswerError::Provider(error)) => assert!(failed && error.code.is_some(), "{name}: {error:?}"),
+            Err(AnswerError::Malformed(why)) => panic!("{name}: {why}"),
+        }
+        count += 1;
+    }
+    assert!(count > 0, "no recorded answer was read");
+    println!("{count} recorded answers read");
+}
+
+#[test]
+fn every_recorded_stream_gives_its_figures_and_its_end() {
+    let Some(exchanges) = exchanges() else { return };
+    let mut count = 0;
+    for exchange in &exchanges {
+        let Some(stream) = &exchange.stream else { continue };
+        let (name, provider) = (&exchange.name, &*exchange.provider);
+        let whole = events(stream, stream.len());
+        for chunk in [1, 7, 64, 1000] {
+            assert_eq!(events(stream, chunk), whole, "{name} in pieces of {chunk}");
+        }
+        let chunks: Vec<Value> = whole.iter().filter_map(|event| serde_json::from_str(event.data()).ok()).collect();
+        let usage = chunks.iter().rev().find_map(|chunk| {
+            let in_choice = chunk.pointer("/choices/0/usage").unwrap_or(&Value::Null);
+            expected_tokens(provider, &chunk["usage"]).or_else(|| expected_tokens(provider, in_choice))
+        });
+        let fails = chunks.iter().any(|chunk| chunk.get("error").is_some());
+        let ends = chunks.iter().any(|chunk| chunk.pointer("/choices/0/finish_reason").is_some_and(Value::is_string));
+
+        let mut passed = Vec::new();
+        let mut scanner = PassthroughScanner::new(quirks(provider), UsageView::Shown);
+        let mut failed = false;
+        for event in whole {
+            let relayed = scanner.relay(event, &|_| Some(NanoUsd(7)));
+            assert_eq!(relayed.facts.malformed, None, "{name}");
+            failed |= relayed.facts.error.is_some();
+            passed.extend(relayed.bytes.unwrap_or_default());
+        }
+        assert_eq!(scanner.usage().map(|usage| usage.tokens), usage, "{name}");
+        assert_eq!((failed, scanner.close().is_ok()), (fails, ends), "{name}");
+        if ends && !fails {
+            passed.extend(scanner.finish(&|_| Some(NanoUsd(7))).unwrap_or_default());
+            check_passed(name, &String::from_utf8(passed).unwrap(), &chunks, usage.is_some());
+        }
+        count += 1;
+    }
+    assert!(count > 0, "no recorded stream was read");
+    println!("{count} recorded streams read");
+}
+
+/// What the client got: the same text, one reason to end, one cost, one `[DONE]` at the end.
+fn check_passed(name: &str, passed: &str, sent: &[Value], costs: bool) {
+    let got: Vec<Value> =
+        events(passed, passed.len()).iter().filter_map(|event| serde_json::from_str(event.data()).ok()).collect();
+    let text = |chunks: &[Value]| -> String {
+        chunks.iter().filter_map(|chunk| chunk.pointer("/choices/0/delta/content")?.as_str()).collect()
+    };
+    assert_eq!(text(&got), text(sent), "{name}");
+    let reasons = |chunk: &&Value| chunk.pointer("/choices/0/finish_reason").is_some_and(Value::is_string);
+    assert_eq!(got.iter().filter(reasons).count(), 1, "{name}");
+    let costed = got.iter().filter(|chunk| chunk.pointer("/usage/cost") == Some(&json!(0.000000007))).count();
+    assert_eq!(costed, usize::from(costs), "{name}");
+    assert!(passed.trim_end().ends_with("data: [DONE]"), "{name}");
+    assert_eq!(passed.matches("[DONE]").count(), 1, "{name}");
+}
+
+#[test]
+fn every_recorded_error_is_told_without_secrets() {
+    let Some(exchanges) = exchanges() else { return };
+    let mut count = 0;
+    for exchange in exchanges.iter().filter(|exchange| exchange.status >= 400) {
+        let body = match &exchange.body {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let error = read_error(StatusCode::from_u16(exchange.status).unwrap(), body.as_bytes());
+        assert_eq!(error.status.as_u16(), exchange.status, "{}", exchange.name);
+        assert!(
+            !error.message.contains("without a reason") && !error.message.contains("org-"),
+            "{}: {}",
+            exchange.name,
+            error.message
+        );
+        count += 1;
+    }
+    assert!(count > 0, "no recorded error was read");
+    println!("{count} recorded errors read");
+}
