@@ -5,8 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aipipe::config::{self, Config, Effect, Environment, Synchronous, TenantAuth};
+use aipipe::config::{self, Config, Effect, Environment, TenantAuth};
 use aipipe::providers::{BUILT_IN, Dialect};
+use aipipe::store::Synchronous;
 use aipipe_actors::catalogue::{Capability, Effort, ReasoningControl};
 use aipipe_actors::money::{Rate, Tokens};
 use jiff::civil::date;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use aipipe::store::{AdminScope, MasterKey, Settings, Store, Synchronous};
+use aipipe::store::{AdminScope, MasterKeySource, Settings, Store, Synchronous};
 use aipipe_actors::identity::{ModelId, ProviderId, RequestId, TenantId};
 use aipipe_actors::ledger::{CacheUse, Closing, Ledger, Opening, Outcome, Raise};
 use aipipe_actors::money::{NanoUsd, Rates, Tokens};
@@ -23,8 +23,11 @@ const RAISED: NanoUsd = NanoUsd(3_000);
 const COST: NanoUsd = NanoUsd(700);
 
 fn open(path: &Path) -> (Store, aipipe::store::Recovered) {
-    let settings =
-        Settings { path: path.to_owned(), master_key: MasterKey::FileBesideDatabase, synchronous: Synchronous::Normal };
+    let settings = Settings {
+        path: path.to_owned(),
+        master_key: MasterKeySource::FileBesideDatabase,
+        synchronous: Synchronous::Normal,
+    };
     Store::open(settings).unwrap()
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::decision::Basis;
 use super::signals::{Features, Signals};
 
 /// How much each signal weighs. Read from a data file.
@@ -18,15 +19,6 @@ pub struct Weights {
     pub structure: f64,
     /// Of conversation depth.
     pub depth: f64,
-}
-
-/// How the complexity came about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// From the five signals.
-    Scored,
-    /// There is nothing to score by: the default holds.
-    None,
 }
 
 /// A complexity in 0..=1.
@@ -52,22 +44,22 @@ pub struct Assessment {
     pub complexity: Complexity,
     /// The five signals.
     pub signals: Signals,
-    /// How it came about.
-    pub signal: Signal,
+    /// How it came about: scored, or nothing to score by.
+    pub basis: Basis,
 }
 
 /// Weighs the signals of a request; without any word to score by, `default` holds.
 pub fn assess(features: &Features, weights: &Weights, default: f64) -> Assessment {
     let signals = Signals::from(features);
     if features.words == 0 {
-        return Assessment { complexity: Complexity::clamped(default), signals, signal: Signal::None };
+        return Assessment { complexity: Complexity::clamped(default), signals, basis: Basis::None };
     }
     let sum = weights.length * signals.length
         + weights.code * signals.code
         + weights.keywords * signals.keywords
         + weights.structure * signals.structure
         + weights.depth * signals.depth;
-    Assessment { complexity: Complexity::clamped(sum), signals, signal: Signal::Scored }
+    Assessment { complexity: Complexity::clamped(sum), signals, basis: Basis::Scored }
 }
 
 #[cfg(test)]
@@ -85,7 +77,7 @@ mod tests {
     #[test]
     fn an_empty_ask_takes_the_default_and_says_so() {
         let assessed = complexity("  ");
-        assert_eq!((assessed.signal, assessed.complexity.get()), (Signal::None, 0.4));
+        assert_eq!((assessed.basis, assessed.complexity.get()), (Basis::None, 0.4));
     }
 
     #[test]
@@ -102,6 +94,6 @@ mod tests {
         let text = "why ".repeat(300_000);
         assert!(complexity(&text).complexity.get() <= 1.0);
         let cut = "\u{1F600}".repeat(10_000);
-        assert_eq!(complexity(&cut).signal, Signal::None);
+        assert_eq!(complexity(&cut).basis, Basis::None);
     }
 }

@@ -117,12 +117,7 @@ impl<M: Send + 'static> Address<M> {
     /// # Errors
     /// [`MailboxFull`]: nothing was sent.
     pub fn cast(&self, message: M) -> Result<(), MailboxFull> {
-        let slot = self.slot()?;
-        if let Some(current) = &*self.role.current.load() {
-            // A dead reference drops the message; whoever waits for its effect learns that from the guards within it.
-            let _ = current.actor.cast(Envelope::Work(message, slot));
-        }
-        Ok(())
+        self.offer(message).map_err(|_| MailboxFull)
     }
 
     /// Sends a message that must not be lost where the mailbox is full.
@@ -132,7 +127,7 @@ impl<M: Send + 'static> Address<M> {
     pub fn offer(&self, message: M) -> Result<(), M> {
         let Ok(slot) = self.slot() else { return Err(message) };
         if let Some(current) = &*self.role.current.load() {
-            // A dead reference drops the message; the reply port within it tells whoever waits.
+            // A dead reference drops the message; the guards and the reply port within it tell whoever waits.
             let _ = current.actor.cast(Envelope::Work(message, slot));
         }
         Ok(())

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::identity::{ModelId, ProviderId};
 use crate::provider::{self, Grant, Offer, Provider, Refusal};
 use crate::routing::choice::{Choice, Scored, Situation, Standing, worst_case};
-use crate::routing::complexity::{Signal, Weights, assess};
+use crate::routing::complexity::{Weights, assess};
 use crate::routing::decision::{Basis, Decision, Reason};
 use crate::routing::digest::Digest;
 use crate::routing::preferences::CacheMode;
@@ -289,10 +289,9 @@ impl Tenant {
 
     fn score(&self, digest: &Digest, default: f64) -> Scored {
         let assessed = assess(&digest.features, &self.world.weights.load(), default);
-        let (complexity, basis) = match (digest.preferences.complexity, assessed.signal) {
-            (Some(given), _) => (given, Basis::Override),
-            (None, Signal::None) => (assessed.complexity.get(), Basis::None),
-            (None, _) => (assessed.complexity.get(), Basis::Scored),
+        let (complexity, basis) = match digest.preferences.complexity {
+            Some(given) => (given, Basis::Override),
+            None => (assessed.complexity.get(), assessed.basis),
         };
         Scored { complexity, basis, signals: assessed.signals }
     }

@@ -14,10 +14,8 @@ use url::Url;
 use super::document::Found;
 use super::environment::{Environment, base_url_variable};
 use super::errors::{ConfigError, ConfigErrors, Place, suggestion};
-use super::master_key::MasterKey;
 use super::meaning::{
-    Cache, Config, Database, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, Synchronous, TenantAuth,
-    Tenants,
+    Cache, Config, Database, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, TenantAuth, Tenants,
 };
 use super::values::{CatalogueMode, TenantAuthWritten, VariableName};
 use super::written::{
@@ -25,6 +23,7 @@ use super::written::{
 };
 use super::{catalogue, values::Text};
 use crate::providers::{BUILT_IN, BuiltIn, Profile};
+use crate::store::{MasterKey, Synchronous};
 
 /// The address of `aipipe serve` where none is given.
 const DEFAULT_ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8082);

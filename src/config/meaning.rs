@@ -14,8 +14,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 use url::Url;
 
-use super::master_key::MasterKey;
 use crate::providers::Profile;
+use crate::store::{MasterKey, Synchronous};
 
 /// All that the gateway is told from outside.
 #[derive(Debug)]
@@ -79,15 +79,6 @@ pub struct Database {
     pub path: PathBuf,
     /// When a commit waits for the disk.
     pub synchronous: Synchronous,
-}
-
-/// When SQLite waits for the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Synchronous {
-    /// At checkpoints: nothing is lost to kill -9, the last commits may be lost to a power cut.
-    Normal,
-    /// At every commit.
-    Full,
 }
 
 /// Bounds on what clients send.

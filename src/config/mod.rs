@@ -12,7 +12,6 @@ mod check;
 mod document;
 mod environment;
 mod errors;
-mod master_key;
 mod meaning;
 mod reload;
 mod values;
@@ -24,10 +23,8 @@ use std::sync::Arc;
 pub use catalogue::{DEFAULT_CONTEXT_TOKENS, DEFAULT_MAX_OUTPUT_TOKENS, DEFAULT_QUALITY, benchmark_catalogue};
 pub use environment::Environment;
 pub use errors::{ConfigError, ConfigErrors, Place};
-pub use master_key::MasterKey;
 pub use meaning::{
-    Cache, Config, Database, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, Synchronous, TenantAuth,
-    Tenants,
+    Cache, Config, Database, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, TenantAuth, Tenants,
 };
 pub use reload::{Change, Effect, reload};
 

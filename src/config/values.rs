@@ -11,8 +11,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 use url::Url;
 
-use super::meaning::Synchronous;
 use crate::providers::Dialect;
+use crate::store::Synchronous;
 
 /// A value that is not what its key wants.
 pub(super) struct Mismatch {

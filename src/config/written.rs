@@ -13,9 +13,9 @@ use url::Url;
 
 use super::document::{Found, Section};
 use super::errors::Place;
-use super::meaning::Synchronous;
 use super::values::{CatalogueMode, TenantAuthWritten, VariableName};
 use crate::providers::Dialect;
+use crate::store::Synchronous;
 
 /// The whole of it.
 #[derive(Debug, Default)]

@@ -44,10 +44,6 @@ pub enum TenantError {
     Store(#[from] StoreError),
 }
 
-/// A provider key, and whose it is.
-#[derive(Debug, Clone)]
-pub struct UpstreamKey(pub SecretString);
-
 /// A live tenant.
 pub struct Live {
     /// Its name.
@@ -56,13 +52,13 @@ pub struct Live {
     pub address: Address<Message>,
     /// What outlives its actor.
     pub estate: Arc<Estate>,
-    keys: ArcSwap<HashMap<ProviderId, UpstreamKey>>,
+    keys: ArcSwap<HashMap<ProviderId, SecretString>>,
     last_used: AtomicI64,
 }
 
 impl Live {
     /// The key to present at a provider: the tenant's own or, where it may use that, the operator's.
-    pub fn key(&self, provider: &ProviderId) -> Option<UpstreamKey> {
+    pub fn key(&self, provider: &ProviderId) -> Option<SecretString> {
         self.keys.load().get(provider).cloned()
     }
 
@@ -253,20 +249,20 @@ async fn keyring(
     policy: &Policy,
     store: &Store,
     config: &Config,
-) -> Result<HashMap<ProviderId, UpstreamKey>, StoreError> {
+) -> Result<HashMap<ProviderId, SecretString>, StoreError> {
     let mut keys = HashMap::new();
     if uses_operator_keys(tenant, policy) {
         let operators =
             config.providers.iter().filter_map(|provider| Some((provider.id.clone(), provider.key.clone()?)));
-        keys.extend(operators.map(|(id, key)| (id, UpstreamKey(key))));
+        keys.extend(operators);
     }
-    keys.extend(store.open_keys(tenant).await?.into_iter().map(|(id, key)| (id, UpstreamKey(key))));
+    keys.extend(store.open_keys(tenant).await?);
     Ok(keys)
 }
 
 /// The providers that a tenant can reach: those with a key, and for tenants of the operator's keys those that need none.
 fn reachable(
-    keys: &HashMap<ProviderId, UpstreamKey>,
+    keys: &HashMap<ProviderId, SecretString>,
     tenant: &TenantId,
     policy: &Policy,
     config: &Config,

@@ -21,6 +21,7 @@ mod error;
 mod journal;
 mod ledger;
 mod lock;
+mod master_key;
 mod open;
 mod requests;
 #[cfg(test)]
@@ -41,8 +42,9 @@ use std::sync::Arc;
 use aipipe_actors::ledger::Ledger;
 
 pub use error::StoreError;
+pub use master_key::MasterKey;
 pub use requests::{AttemptRow, Feedback, RequestFilter, RequestPage, RequestRow};
-pub use seal::MasterKey;
+pub use seal::MasterKeySource;
 pub use spend::Spent;
 pub use sqlite::Synchronous;
 pub use sqlite::reader::Reader;
@@ -56,7 +58,7 @@ pub struct Settings {
     /// The database file; the others lie beside it.
     pub path: PathBuf,
     /// What provider keys are sealed with.
-    pub master_key: MasterKey,
+    pub master_key: MasterKeySource,
     /// When a commit must be on the disk itself.
     pub synchronous: Synchronous,
 }

@@ -14,7 +14,7 @@ use super::lock::Lock;
 use super::seal::{Bound, Sealer};
 use super::sqlite::reader::Source;
 use super::sqlite::{self, apply, writer::Writer};
-use super::{MasterKey, Reader, Recovered, Settings, Store, StoreError, beside};
+use super::{MasterKeySource, Reader, Recovered, Settings, Store, StoreError, beside};
 
 impl Store {
     /// Opens the database for this process alone, making it where there is none, and recovers what a former process left. It blocks.
@@ -76,12 +76,12 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
 /// The known text whose seal tells whether the master key is the right one.
 const CHECK: &str = "aipipe";
 
-fn sealer(connection: &Connection, database: &Path, master_key: &MasterKey) -> Result<Sealer, StoreError> {
+fn sealer(connection: &Connection, database: &Path, master_key: &MasterKeySource) -> Result<Sealer, StoreError> {
     let check: Option<Vec<u8>> = sqlite::meta(connection, "master_key_check")?;
     let file = beside(database, ".key");
     let sealer = match master_key {
-        MasterKey::Given(text) => Sealer::from_text(text)?,
-        MasterKey::FileBesideDatabase => match Sealer::from_file(&file)? {
+        MasterKeySource::Given(key) => Sealer::new(key.clone()),
+        MasterKeySource::FileBesideDatabase => match Sealer::from_file(&file)? {
             Some(sealer) => sealer,
             None if check.is_some() => {
                 return Err(StoreError::MasterKey(format!(

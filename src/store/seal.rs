@@ -10,21 +10,22 @@ use std::path::Path;
 
 use aipipe_actors::identity::{ProviderId, TenantId};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use secrecy::{ExposeSecret, SecretBox, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::error::StoreError;
+use super::master_key::MasterKey;
 
 const NONCE_LEN: usize = 24;
 
 /// Where the master key comes from.
 #[derive(Debug)]
-pub enum MasterKey {
-    /// 32 bytes in base64 or hexadecimal, given by the operator.
-    Given(SecretString),
+pub enum MasterKeySource {
+    /// Given by the operator.
+    Given(MasterKey),
     /// A file with mode 0600 beside the database, made when first needed.
     FileBesideDatabase,
 }
@@ -32,7 +33,7 @@ pub enum MasterKey {
 /// Seals and opens with one master key.
 #[derive(Debug)]
 pub(super) struct Sealer {
-    key: SecretBox<[u8; 32]>,
+    key: MasterKey,
 }
 
 /// What a sealed text belongs to.
@@ -55,18 +56,18 @@ impl Bound<'_> {
 }
 
 impl Sealer {
+    /// Seals with this key.
+    pub(super) fn new(key: MasterKey) -> Self {
+        Self { key }
+    }
+
     /// Reads a master key from its text.
-    pub(super) fn from_text(text: &SecretString) -> Result<Self, StoreError> {
-        let text = text.expose_secret().trim();
-        let bytes = Zeroizing::new(decode(text).ok_or_else(|| {
+    fn from_text(text: &SecretString) -> Result<Self, StoreError> {
+        MasterKey::parse(text.expose_secret().trim()).map(Self::new).ok_or_else(|| {
             StoreError::MasterKey(
                 "the master key must be 32 bytes, written as base64 or as 64 hexadecimal digits".into(),
             )
-        })?);
-        match <[u8; 32]>::try_from(bytes.as_slice()) {
-            Ok(key) => Ok(Self { key: SecretBox::new(Box::new(key)) }),
-            Err(_) => Err(StoreError::MasterKey(format!("the master key has {} bytes instead of 32", bytes.len()))),
-        }
+        })
     }
 
     /// Reads the key file, if there is one. Permissions beyond its owner's are taken away, and reported.
@@ -108,11 +109,11 @@ impl Sealer {
             std::fs::rename(&unfinished, path)
         };
         write().map_err(StoreError::file(path))?;
-        Ok(Self { key: SecretBox::new(Box::new(*key)) })
+        Ok(Self::new(MasterKey::from_bytes(&key)))
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(self.key.expose_secret().into())
+        XChaCha20Poly1305::new(self.key.expose().into())
     }
 
     /// Nonce and ciphertext of a secret.
@@ -148,17 +149,6 @@ fn random<const N: usize>() -> Result<[u8; N], StoreError> {
         .map_err(|error| StoreError::MasterKey(format!("the system gives no random numbers: {error}")))
 }
 
-fn decode(text: &str) -> Option<Vec<u8>> {
-    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return text
-            .as_bytes()
-            .chunks_exact(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect();
-    }
-    [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].iter().find_map(|engine| engine.decode(text).ok())
-}
-
 /// The last four characters of a key behind an ellipsis; fewer of a key so short that they would give much of it away.
 pub(super) fn hint(key: &SecretString) -> String {
     let key = key.expose_secret();
@@ -169,6 +159,8 @@ pub(super) fn hint(key: &SecretString) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn sealer(byte: u8) -> Sealer {

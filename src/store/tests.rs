@@ -27,7 +27,7 @@ impl Place {
     fn settings(&self) -> Settings {
         Settings {
             path: self.path.clone(),
-            master_key: MasterKey::FileBesideDatabase,
+            master_key: MasterKeySource::FileBesideDatabase,
             synchronous: Synchronous::Normal,
         }
     }
@@ -348,7 +348,10 @@ async fn provider_keys_are_sealed_shown_by_hint_and_opened_for_their_tenant() {
 async fn a_wrong_or_missing_master_key_is_noticed_at_start() {
     let place = Place::new();
     place.open().0.close();
-    let given = Settings { master_key: MasterKey::Given("ab".repeat(32).into()), ..place.settings() };
+    let given = Settings {
+        master_key: MasterKeySource::Given(MasterKey::parse(&"ab".repeat(32)).unwrap()),
+        ..place.settings()
+    };
     assert!(matches!(Store::open(given), Err(StoreError::MasterKey(_))));
     std::fs::remove_file(beside(&place.path, ".key")).unwrap();
     assert!(matches!(Store::open(place.settings()), Err(StoreError::MasterKey(_))));

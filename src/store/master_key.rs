@@ -20,8 +20,12 @@ impl MasterKey {
             64 => from_hex(text)?,
             _ => from_base64(text)?,
         });
-        let bytes: &[u8; 32] = bytes.as_slice().try_into().ok()?;
-        Some(Self(Arc::new(SecretBox::new(Box::new(*bytes)))))
+        bytes.as_slice().try_into().ok().map(Self::from_bytes)
+    }
+
+    /// The key of these bytes, which the caller wipes.
+    pub(super) fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(Arc::new(SecretBox::new(Box::new(*bytes))))
     }
 
     /// The bytes, for the cipher.
