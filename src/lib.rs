@@ -7,8 +7,12 @@ pub mod commands;
 pub mod config;
 pub mod dialects;
 pub mod gateway;
+pub mod http;
 pub mod providers;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;
 pub mod upstream;
+
+/// The commit that the program was built from, or `unknown`.
+pub const COMMIT: &str = env!("AIPIPE_COMMIT");

@@ -138,6 +138,11 @@ impl Provider {
         self.published.load().worst_circuit(Instant::now())
     }
 
+    /// Whether it can be reached at all, whatever becomes of single models.
+    pub fn reach(&self) -> State {
+        self.published.load().reach(self.moment()).circuit
+    }
+
     /// This moment, with randomness.
     pub fn moment(&self) -> Moment {
         let now = Instant::now();

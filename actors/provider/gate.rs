@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -83,25 +84,43 @@ struct State {
 /// The places of one provider.
 #[derive(Debug)]
 pub struct Gate {
-    max_in_flight: usize,
-    max_queue: usize,
+    max_in_flight: AtomicUsize,
+    max_queue: AtomicUsize,
     state: Mutex<State>,
 }
 
 impl Gate {
     /// A gate with so many places and so many more in the queue.
     pub fn new(max_in_flight: usize, max_queue: usize) -> Arc<Self> {
-        Arc::new(Self { max_in_flight: max_in_flight.max(1), max_queue, state: Mutex::default() })
+        let max_in_flight = AtomicUsize::new(max_in_flight.max(1));
+        Arc::new(Self { max_in_flight, max_queue: AtomicUsize::new(max_queue), state: Mutex::default() })
+    }
+
+    /// Changes the bounds. Whoever is inside or waits stays; places that are added go to those who wait.
+    pub fn resize(self: &Arc<Self>, max_in_flight: usize, max_queue: usize) {
+        self.max_in_flight.store(max_in_flight.max(1), Ordering::Relaxed);
+        self.max_queue.store(max_queue, Ordering::Relaxed);
+        while self.add_place() {
+            self.pass_on();
+        }
+    }
+
+    /// Takes a further place for those who wait, if the bound has room for it.
+    fn add_place(&self) -> bool {
+        let mut state = self.lock();
+        let has_room = state.queued > 0 && state.in_flight < self.max_in_flight.load(Ordering::Relaxed);
+        state.in_flight += usize::from(has_room);
+        has_room
     }
 
     /// Asks for a place for a tenant's call.
     pub fn enter(self: &Arc<Self>, tenant: &TenantId) -> Entry {
         let mut state = self.lock();
-        if state.in_flight < self.max_in_flight {
+        if state.in_flight < self.max_in_flight.load(Ordering::Relaxed) {
             state.in_flight += 1;
             return Entry::Place(Place(Some(self.clone())));
         }
-        if state.queued >= self.max_queue {
+        if state.queued >= self.max_queue.load(Ordering::Relaxed) {
             return Entry::Full;
         }
         state.queued += 1;
@@ -143,6 +162,11 @@ impl Gate {
     fn next_in_turn(&self) -> Option<Waiting> {
         let mut state = self.lock();
         let State { in_flight, queued, queues, turns, .. } = &mut *state;
+        // More are inside than may be since the bound was lowered: the others pass their places on when they leave.
+        if *in_flight > self.max_in_flight.load(Ordering::Relaxed) {
+            *in_flight -= 1;
+            return None;
+        }
         while let Some(tenant) = turns.pop_front() {
             let Some(queue) = queues.get_mut(&tenant) else { continue };
             let waiting = queue.pop_front();
@@ -226,6 +250,22 @@ mod tests {
         let _place = place(gate.enter(&tenant("a")));
         let _queued = queued(gate.enter(&tenant("a")));
         assert!(matches!(gate.enter(&tenant("a")), Entry::Full));
+    }
+
+    #[tokio::test]
+    async fn bounds_can_change_while_calls_are_under_way() {
+        let gate = Gate::new(1, 10);
+        let first = place(gate.enter(&tenant("a")));
+        let (second, third) = (queued(gate.enter(&tenant("a"))), queued(gate.enter(&tenant("a"))));
+        gate.resize(2, 10);
+        let second = second.await;
+        assert_eq!((gate.in_flight(), gate.queued()), (2, 1));
+        gate.resize(1, 10);
+        drop(first);
+        assert_eq!((gate.in_flight(), gate.queued()), (1, 1), "a place beyond the bound is given up");
+        drop(second);
+        drop(third.await);
+        assert_eq!((gate.in_flight(), gate.queued()), (0, 0));
     }
 
     #[test]

@@ -221,6 +221,9 @@ impl Book {
             let reach = self.reach.succeeded(at);
             return if change == Change::None { reach } else { change };
         };
+        if matches!(fault, Fault::ClientGone | Fault::ClientDeadline) {
+            return Change::None;
+        }
         health.failures += 1;
         health.last_error = Some(Arc::new(LastError { at: at.wall, fault: fault.name(), message: report.error }));
         match fault.consequence().blame {

@@ -77,6 +77,11 @@ fn place_in(list: &[String], model: &Model) -> Option<usize> {
     list.iter().position(|pattern| names(pattern, model))
 }
 
+/// Whether a tenant that may use the models of `allowed` (`None`: all) may use this one.
+pub fn is_allowed(allowed: Option<&[String]>, model: &Model) -> bool {
+    allowed.is_none_or(|allowed| place_in(allowed, model).is_some())
+}
+
 /// The most output tokens that an answer of this model can have for this request: what a reservation must cover.
 pub fn output_bound(digest: &Digest, model: &Model) -> u64 {
     let limit = digest.output_limit.unwrap_or(u64::MAX).min(model.max_output_tokens.max(1));
@@ -179,7 +184,7 @@ impl Situation<'_> {
         if model.retired(self.today) || self.is_embedding(model) != self.digest.needs.contains(Capability::Embeddings) {
             return Some(Reason::Disabled);
         }
-        if self.allowed.is_some_and(|allowed| place_in(allowed, model).is_none()) {
+        if !is_allowed(self.allowed, model) {
             return Some(Reason::NotAllowed);
         }
         let provider_excluded = !preferences.providers.is_empty()

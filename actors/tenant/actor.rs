@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::identity::{ModelId, ProviderId};
 use crate::provider::{self, Grant, Offer, Provider, Refusal};
 use crate::routing::choice::{Choice, Scored, Situation, Standing, worst_case};
-use crate::routing::complexity::{Weights, assess};
+use crate::routing::complexity::{Assessment, Weights, assess};
 use crate::routing::decision::{Basis, Decision, Reason};
 use crate::routing::digest::Digest;
 use crate::routing::preferences::CacheMode;
@@ -29,6 +29,9 @@ use crate::runtime::{Address, Behaviour};
 /// Complexity assumed where there is nothing to score by and the tenant has no default of its own.
 pub const DEFAULT_COMPLEXITY: f64 = 0.5;
 
+/// The enabled providers with their actors, by name.
+pub type Providers = HashMap<ProviderId, (Arc<Provider>, Address<provider::Message>)>;
+
 /// What all tenants choose from.
 pub struct World {
     /// The models.
@@ -36,7 +39,7 @@ pub struct World {
     /// The scorer's weights.
     pub weights: ArcSwap<Weights>,
     /// The enabled providers with their actors.
-    pub providers: HashMap<ProviderId, (Arc<Provider>, Address<provider::Message>)>,
+    pub providers: ArcSwap<Providers>,
     /// The date.
     pub clock: Arc<dyn Clock>,
 }
@@ -236,7 +239,9 @@ impl Tenant {
             return reply(port, Reply::Denied(denial));
         };
         pass_over(&mut decision, place);
-        let Some((_, address)) = self.world.providers.get(&model.provider) else { return };
+        let providers = self.world.providers.load();
+        // Switched off since it was chosen: the port is dropped, and the caller asks again.
+        let Some((_, address)) = providers.get(&model.provider) else { return };
         let shown = Shown { decision: Arc::new(decision), admission };
         // Until the provider actor says otherwise: where it never does, the port is dropped with the offer and the caller asks again.
         let grant = Grant::Refused(Refusal::QueueFull);
@@ -257,6 +262,7 @@ impl Tenant {
         let policy = self.estate.policy.load();
         let catalogue = self.world.catalogue.load();
         let reachable = self.estate.reachable.load();
+        let providers = self.world.providers.load();
         let now = Instant::now();
         let situation = Situation {
             tenant: &self.estate.tenant,
@@ -272,7 +278,7 @@ impl Tenant {
             {
                 return Standing::Barred(passed.reason);
             }
-            let Some((provider, _)) = self.world.providers.get(&model.provider) else {
+            let Some((provider, _)) = providers.get(&model.provider) else {
                 return Standing::Barred(Reason::Disabled);
             };
             if !reachable.contains(&model.provider) {
@@ -288,13 +294,17 @@ impl Tenant {
     }
 
     fn score(&self, digest: &Digest, default: f64) -> Scored {
-        let assessed = assess(&digest.features, &self.world.weights.load(), default);
-        let (complexity, basis) = match digest.preferences.complexity {
-            Some(given) => (given, Basis::Override),
-            None => (assessed.complexity.get(), assessed.basis),
-        };
-        Scored { complexity, basis, signals: assessed.signals }
+        scored(digest, assess(&digest.features, &self.world.weights.load(), default))
     }
+}
+
+/// The complexity that counts: the client's own word, or what was assessed.
+pub fn scored(digest: &Digest, assessed: Assessment) -> Scored {
+    let (complexity, basis) = match digest.preferences.complexity {
+        Some(given) => (given, Basis::Override),
+        None => (assessed.complexity.get(), assessed.basis),
+    };
+    Scored { complexity, basis, signals: assessed.signals }
 }
 
 /// A choice on its way to a provider.

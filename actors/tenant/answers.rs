@@ -60,24 +60,35 @@ struct Entry {
 /// What all tenants' caches together may hold.
 #[derive(Debug)]
 pub struct CacheBounds {
+    limits: ArcSwap<CacheLimits>,
+    tenants: AtomicUsize,
+}
+
+/// The figures of [`CacheBounds`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheLimits {
     /// How long an answer lives; zero switches the cache off.
     pub ttl: Duration,
     /// Entries of one tenant.
     pub max_entries: usize,
     /// Bytes of all tenants together.
     pub max_bytes: u64,
-    tenants: AtomicUsize,
 }
 
 impl CacheBounds {
     /// Bounds without any cache yet.
-    pub fn new(ttl: Duration, max_entries: usize, max_bytes: u64) -> Arc<Self> {
-        Arc::new(Self { ttl, max_entries, max_bytes, tenants: AtomicUsize::new(0) })
+    pub fn new(limits: CacheLimits) -> Arc<Self> {
+        Arc::new(Self { limits: ArcSwap::from_pointee(limits), tenants: AtomicUsize::new(0) })
+    }
+
+    /// Changes the bounds: of bytes and age from the next answer kept on, of entries for caches that are made from now on.
+    pub fn set(&self, limits: CacheLimits) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// One tenant's part of the bytes.
-    fn share(&self) -> u64 {
-        self.max_bytes / self.tenants.load(Ordering::Relaxed).max(1) as u64
+    fn share(&self, limits: &CacheLimits) -> u64 {
+        limits.max_bytes / self.tenants.load(Ordering::Relaxed).max(1) as u64
     }
 }
 
@@ -129,23 +140,24 @@ impl Answers {
 
     /// Keeps an answer that was asked for in `epoch`.
     pub fn put(&self, epoch: u64, key: AnswerKey, answer: Arc<CachedAnswer>, now: Instant) {
-        if self.bounds.ttl.is_zero() || epoch != self.epoch() {
+        let limits = self.bounds.limits.load();
+        if limits.ttl.is_zero() || epoch != self.epoch() {
             return;
         }
-        let share = self.bounds.share();
+        let share = self.bounds.share(&limits);
         if answer.body.len() as u64 > share / 2 {
             return;
         }
         let mut slot = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let cache = slot.get_or_insert_with(|| {
-            let least = (share / self.bounds.max_entries.max(1) as u64).max(1);
-            let estimated = self.bounds.max_entries.min(1_024);
+            let least = (share / limits.max_entries.max(1) as u64).max(1);
+            let estimated = limits.max_entries.min(1_024);
             Arc::new(Cache::with_weighter(estimated, share, ByBytes { least }))
         });
         if cache.capacity() != share {
             cache.set_capacity(share);
         }
-        cache.insert(key, Entry { answer, expires: now + self.bounds.ttl });
+        cache.insert(key, Entry { answer, expires: now + limits.ttl });
     }
 
     /// Forgets everything, what is being produced included.

@@ -14,5 +14,8 @@ pub mod policy;
 mod actor;
 mod estate;
 
-pub use actor::{DEFAULT_COMPLEXITY, Denial, Dispatch, Message, Passed, Question, Reply, Shown, Stage, Tenant, World};
+pub use actor::{
+    DEFAULT_COMPLEXITY, Denial, Dispatch, Message, Passed, Providers, Question, Reply, Shown, Stage, Tenant, World,
+    scored,
+};
 pub use estate::Estate;

@@ -19,7 +19,7 @@ use aipipe_actors::routing::preferences::Preferences;
 use aipipe_actors::routing::signals::Features;
 use aipipe_actors::runtime::{Address, CallError, Leaf, Roster, System};
 use aipipe_actors::tenant::account::{Account, Position};
-use aipipe_actors::tenant::answers::{Answers, CacheBounds};
+use aipipe_actors::tenant::answers::{Answers, CacheBounds, CacheLimits};
 use aipipe_actors::tenant::cooling::Cooling;
 use aipipe_actors::tenant::policy::Policy;
 use aipipe_actors::tenant::{Denial, Dispatch, Estate, Message, Question, Reply, Stage, Tenant, World};
@@ -75,7 +75,10 @@ impl Bench {
                 structure: 0.2,
                 depth: 0.05,
             }),
-            providers: HashMap::from([(id.clone(), (provider.clone(), provider_address.clone()))]),
+            providers: ArcSwap::from_pointee(HashMap::from([(
+                id.clone(),
+                (provider.clone(), provider_address.clone()),
+            )])),
             clock: clock.clone(),
         });
         let name = TenantId::default_tenant();
@@ -84,7 +87,11 @@ impl Bench {
             policy: ArcSwap::from_pointee(policy),
             reachable: ArcSwap::from_pointee(HashSet::from([id])),
             account: Account::open(Position::default(), clock.now()),
-            answers: Answers::new(CacheBounds::new(Duration::from_secs(300), 100, 1 << 20)),
+            answers: Answers::new(CacheBounds::new(CacheLimits {
+                ttl: Duration::from_secs(300),
+                max_entries: 100,
+                max_bytes: 1 << 20,
+            })),
             cooling: Cooling::default(),
         });
         let tenant = Address::new(format!("tenant:{name}"), 100, system.gauges("tenant"));

@@ -14,6 +14,7 @@ mod environment;
 mod errors;
 mod meaning;
 mod reload;
+mod scorer;
 mod values;
 mod written;
 
@@ -27,6 +28,7 @@ pub use meaning::{
     Cache, Config, Database, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, TenantAuth, Tenants,
 };
 pub use reload::{Change, Effect, reload};
+pub use scorer::shipped_weights;
 
 use document::Document;
 use written::Written;

@@ -12,7 +12,7 @@ use aipipe_actors::clock::Clock;
 use aipipe_actors::identity::{ProviderId, TenantId};
 use aipipe_actors::runtime::{Address, Leaf, Supervisor, System};
 use aipipe_actors::tenant::account::{Account, Position};
-use aipipe_actors::tenant::answers::{Answers, CacheBounds};
+use aipipe_actors::tenant::answers::{Answers, CacheBounds, CacheLimits};
 use aipipe_actors::tenant::cooling::Cooling;
 use aipipe_actors::tenant::policy::Policy;
 use aipipe_actors::tenant::{Estate, Message, Tenant, World};
@@ -139,6 +139,11 @@ impl Directory {
         slot.get_or_try_init(|| self.load(tenant, store, config)).await.cloned()
     }
 
+    /// Changes what the tenants' caches may hold.
+    pub fn bound_caches(&self, limits: CacheLimits) {
+        self.bounds.set(limits);
+    }
+
     /// The tenant if it is live.
     pub fn if_live(&self, tenant: &TenantId) -> Option<Arc<Live>> {
         self.lock().get(tenant)?.get().cloned()
@@ -239,7 +244,7 @@ pub struct Tree {
 }
 
 /// Whether the operator's keys serve this tenant.
-fn uses_operator_keys(tenant: &TenantId, policy: &Policy) -> bool {
+pub fn uses_operator_keys(tenant: &TenantId, policy: &Policy) -> bool {
     policy.operator_keys || *tenant == TenantId::default_tenant()
 }
 

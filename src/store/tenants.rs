@@ -87,6 +87,14 @@ impl Reader {
         .await
     }
 
+    /// Whether any tenant has a provider key of its own.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn has_provider_keys(&self, _: AdminScope) -> Result<bool, StoreError> {
+        self.read(|connection| Ok(connection.prepare_cached("SELECT 1 FROM provider_keys")?.exists([])?)).await
+    }
+
     /// What may be shown of a tenant's provider keys, by provider.
     ///
     /// # Errors

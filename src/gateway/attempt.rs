@@ -1,0 +1,316 @@
+//! One upstream call: sends it, waits no longer than it may, and judges what comes before the client sees any of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aipipe_actors::catalogue::{Capability, Model};
+use aipipe_actors::fault::Fault;
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use jiff::Timestamp;
+use reqwest::Response;
+use secrecy::SecretString;
+use tokio::time::{Instant, timeout_at};
+
+use super::course::Course;
+use super::failure::Failure;
+use super::outgoing::{Outgoing, Reading};
+use super::reading::{Onward, StreamReading, stream_reading};
+use super::upstreams::Upstream;
+use crate::config::Reliability;
+use crate::dialects::openai_chat::answer::AnswerShape;
+use crate::dialects::openai_chat::{AnswerFacts, ChatQuirks, UsageView, read_answer, read_error, write_answer};
+use crate::dialects::translate::{AnswerError, Malformed, ProviderError};
+use crate::upstream::client::{self, Broken, Client, MAX_ANSWER_BYTES, MAX_ERROR_BYTES};
+use crate::upstream::sse::{RawEvent, SseDecoder};
+
+/// Models that reason are given so many times the usual wait for the first content: they think before they say anything.
+const REASONING_PATIENCE: u32 = 4;
+/// Longest wait for the body of an error whose status is known already.
+const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Of a stream, to its first content; of a whole answer, to its first byte.
+    pub first: Duration,
+    /// Silence after that.
+    pub idle: Duration,
+    /// When the request's own time is up.
+    pub deadline: Instant,
+}
+
+impl Patience {
+    /// What the configuration allows a model's call.
+    pub fn new(reliability: &Reliability, model: &Model, is_stream: bool, deadline: Instant) -> Self {
+        let first = match (is_stream, model.capabilities.contains(Capability::Reasoning)) {
+            (false, _) => reliability.answer_timeout,
+            (true, false) => reliability.first_byte_timeout,
+            (true, true) => reliability.first_byte_timeout.saturating_mul(REASONING_PATIENCE),
+        };
+        Self { first, idle: reliability.idle_timeout, deadline }
+    }
+}
+
+/// A call about to be made.
+pub struct Attempt<'a> {
+    /// The client.
+    pub client: &'a Client,
+    /// Whom to call.
+    pub upstream: &'a Upstream,
+    /// The key to present.
+    pub key: Option<SecretString>,
+    /// Which model.
+    pub model: Arc<Model>,
+    /// How long it may take.
+    pub patience: Patience,
+    /// What a translated answer has beside its content.
+    pub shape: AnswerShape,
+    /// Whether the client wants usage within its stream.
+    pub view: UsageView,
+}
+
+/// A whole answer in the client's dialect, without what belongs to one request only.
+pub struct Whole {
+    /// The body.
+    pub body: Bytes,
+    /// What it says.
+    pub facts: AnswerFacts,
+}
+
+/// A stream whose first content has come.
+pub struct OpenStream {
+    /// The rest of the provider's answer.
+    pub response: Response,
+    /// What has come of an event.
+    pub decoder: SseDecoder,
+    /// Events that have come and were not looked at.
+    pub waiting: std::vec::IntoIter<RawEvent>,
+    /// How they are read.
+    pub reader: Box<dyn StreamReading>,
+    /// What the client gets first.
+    pub begun: Vec<Bytes>,
+    /// Whether the answer is whole already.
+    pub is_whole: bool,
+}
+
+impl Attempt<'_> {
+    /// Calls and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`Failure`]; the client has seen nothing.
+    pub async fn whole(&self, outgoing: Outgoing, course: &mut Course) -> Result<Whole, Failure> {
+        let Outgoing { call, reading, .. } = outgoing;
+        let response = self.send(call, self.first_deadline(), course).await?;
+        let body = self.body(response).await?;
+        let whole = match reading {
+            Reading::Same(quirks) => read_answer(&body, quirks).map(|facts| Whole { body, facts }),
+            Reading::Translated { dialect, undo, tools } => {
+                dialect.decode_answer(&body, &self.origin(), &undo).and_then(|answer| {
+                    let shape = AnswerShape { tools, ..self.shape.clone() };
+                    let body = write_answer(&answer, &shape, None);
+                    let mut facts = read_answer(&body, ChatQuirks::default())?;
+                    facts.usage = answer.usage;
+                    Ok(Whole { body, facts })
+                })
+            }
+        };
+        let whole = whole.map_err(|error| self.no_answer(error))?;
+        course.content(whole.facts.content_bytes);
+        if let Some(usage) = whole.facts.usage {
+            course.usage(usage);
+        }
+        Ok(whole)
+    }
+
+    /// Calls and reads until the first content.
+    ///
+    /// # Errors
+    /// [`Failure`]; the client has seen nothing.
+    pub async fn stream(&self, outgoing: Outgoing, course: &mut Course) -> Result<OpenStream, Failure> {
+        let Outgoing { call, reading, .. } = outgoing;
+        let first = self.first_deadline();
+        let response = self.send(call, first, course).await?;
+        let is_stream = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.starts_with("text/event-stream"));
+        if !is_stream {
+            return Err(self.not_a_stream(response, &reading).await);
+        }
+        let reader = stream_reading(reading, &self.origin(), self.shape.clone(), self.view);
+        let mut stream = OpenStream {
+            response,
+            decoder: SseDecoder::default(),
+            waiting: Vec::new().into_iter(),
+            reader,
+            begun: Vec::new(),
+            is_whole: false,
+        };
+        loop {
+            if self.read_waiting(&mut stream, course)? {
+                return Ok(stream);
+            }
+            let chunk = match timeout_at(first, stream.response.chunk()).await {
+                Ok(Ok(chunk)) => chunk,
+                Ok(Err(error)) => return Err(Failure::broken(&self.model, client::broken(&error))),
+                Err(_) => return Err(self.waited(self.patience.first)),
+            };
+            let mut events = Vec::new();
+            match chunk {
+                Some(chunk) => stream.decoder.feed(chunk, &mut events).map_err(|error| self.malformed(error))?,
+                None => {
+                    events.extend(stream.decoder.finish().map_err(|error| self.malformed(error))?);
+                    stream.waiting = events.into_iter();
+                    if !self.read_waiting(&mut stream, course)? {
+                        let closed = stream.reader.close(&mut stream.begun);
+                        closed.map_err(|malformed| Failure::ended_early(&self.model, malformed))?;
+                        stream.is_whole = true;
+                    }
+                    return Ok(stream);
+                }
+            }
+            stream.waiting = events.into_iter();
+        }
+    }
+
+    /// Looks at the events that have come; whether the stream is committed.
+    fn read_waiting(&self, stream: &mut OpenStream, course: &mut Course) -> Result<bool, Failure> {
+        for event in stream.waiting.by_ref() {
+            let seen = stream.reader.event(event, &|usage| course.price(usage), &mut stream.begun);
+            if let Some(usage) = seen.usage {
+                course.usage(usage);
+            }
+            match seen.course {
+                Onward::More => {}
+                Onward::Whole => stream.is_whole = true,
+                Onward::Error(error) => return Err(Failure::refused(&self.model, error)),
+                Onward::Malformed(malformed) => return Err(Failure::malformed(&self.model, malformed)),
+            }
+            if let Some(bytes) = seen.content {
+                course.content(bytes);
+            }
+            if seen.content.is_some() || stream.is_whole {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sends the call; an answer with an error status is a failure.
+    async fn send(&self, call: client::Call, first: Instant, course: &mut Course) -> Result<Response, Failure> {
+        course.sent();
+        let auth = self.upstream.config.profile.auth;
+        let response = match timeout_at(first, self.client.send(call, auth, self.key.as_ref())).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(broken)) => return Err(Failure::broken(&self.model, broken)),
+            Err(_) => return Err(self.waited(self.patience.first)),
+        };
+        course.answered(response.status());
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+    }
+
+    async fn refusal(&self, response: Response) -> Failure {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let until = self.patience.deadline.min(Instant::now() + ERROR_BODY_PATIENCE);
+        // A body that breaks off says as much as none.
+        let body = match timeout_at(until, client::read_body(response, MAX_ERROR_BYTES)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(_)) | Err(_) => Bytes::new(),
+        };
+        let mut error = self.read_error(status, &body);
+        error.retry_after = client::retry_after(&headers, Timestamp::now()).or(error.retry_after);
+        let mut failure = Failure::refused(&self.model, error);
+        let profile = &self.upstream.config.profile;
+        if let (Fault::Key, Some(region)) = (failure.fault, profile.key_region) {
+            failure.message = format!("{} ({region})", failure.message);
+        }
+        if let Some(id) = headers.get(profile.request_id_header).and_then(|value| value.to_str().ok()) {
+            tracing::debug!(provider = %self.model.provider, upstream_request_id = id, "the provider's id of the failed call");
+        }
+        failure
+    }
+
+    fn read_error(&self, status: StatusCode, body: &[u8]) -> ProviderError {
+        match self.upstream.translation() {
+            None => read_error(status, body),
+            Some(_) if self.upstream.config.profile.dialect == crate::providers::Dialect::Anthropic => {
+                crate::dialects::anthropic::read_error(status, body)
+            }
+            Some(_) => crate::dialects::gemini::error::decode(status, body),
+        }
+    }
+
+    /// A 200 without a stream: an error in disguise, or nothing that can be used.
+    async fn not_a_stream(&self, response: Response, reading: &Reading) -> Failure {
+        let body = match self.body(response).await {
+            Ok(body) => body,
+            Err(failure) => return failure,
+        };
+        let error = match reading {
+            Reading::Same(quirks) => read_answer(&body, *quirks).err(),
+            Reading::Translated { dialect, undo, .. } => dialect.decode_answer(&body, &self.origin(), undo).err(),
+        };
+        match error {
+            Some(error) => self.no_answer(error),
+            None => self.malformed("a stream was asked for and a whole answer came"),
+        }
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Bytes, Failure> {
+        let mut first: Option<Bytes> = None;
+        let mut whole = BytesMut::new();
+        loop {
+            let until = self.patience.deadline.min(Instant::now() + self.patience.idle);
+            let chunk = match timeout_at(until, response.chunk()).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => return Ok(first.unwrap_or_else(|| whole.freeze())),
+                Ok(Err(error)) => return Err(Failure::broken(&self.model, client::broken(&error))),
+                Err(_) => return Err(self.waited(self.patience.idle)),
+            };
+            if whole.is_empty() && first.is_none() {
+                // Most answers come in one piece, which is then not copied.
+                first = Some(chunk);
+                continue;
+            }
+            if let Some(first) = first.take() {
+                whole.extend_from_slice(&first);
+            }
+            whole.extend_from_slice(&chunk);
+            if whole.len() > MAX_ANSWER_BYTES {
+                let message = format!("the answer is larger than {MAX_ANSWER_BYTES} bytes");
+                return Err(Failure::broken(&self.model, Broken { fault: Fault::Malformed, message }));
+            }
+        }
+    }
+
+    fn first_deadline(&self) -> Instant {
+        self.patience.deadline.min(Instant::now() + self.patience.first)
+    }
+
+    /// A wait that ended without anything: the request's own time counts before the provider's.
+    fn waited(&self, patience: Duration) -> Failure {
+        if Instant::now() >= self.patience.deadline {
+            Failure::out_of_time(&self.model)
+        } else {
+            Failure::silent(&self.model, patience)
+        }
+    }
+
+    fn no_answer(&self, error: AnswerError) -> Failure {
+        match error {
+            AnswerError::Provider(error) => Failure::refused(&self.model, error),
+            AnswerError::Malformed(malformed) => Failure::malformed(&self.model, malformed),
+        }
+    }
+
+    fn malformed(&self, error: impl ToString) -> Failure {
+        Failure::malformed(&self.model, Malformed(error.to_string()))
+    }
+
+    fn origin(&self) -> String {
+        format!("{}/{}", self.model.provider, self.model.id)
+    }
+}

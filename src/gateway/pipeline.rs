@@ -1,0 +1,518 @@
+//! The way of one request: asks the tenant actor, waits for the provider's grant, calls, fails over, answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aipipe_actors::fault::{Blame, Fault, Retry, cool_down};
+use aipipe_actors::identity::{ModelId, ProviderId, RequestId};
+use aipipe_actors::ledger::{CacheUse, Outcome};
+use aipipe_actors::money::NanoUsd;
+use aipipe_actors::provider::{Grant, Refusal as ProviderRefusal, Ticket};
+use aipipe_actors::routing::decision::{Decision, Reason};
+use aipipe_actors::routing::preferences::Preferences;
+use aipipe_actors::runtime::CallError;
+use aipipe_actors::tenant::answers::{AnswerKey, CachedAnswer};
+use aipipe_actors::tenant::flight::{Follower, Landing, Leader};
+use aipipe_actors::tenant::{Denial, Dispatch, Message, Passed, Question, Reply, Stage};
+use bytes::Bytes;
+use serde_json::json;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::attempt::{Attempt, Patience, Whole};
+use super::course::{Arrival, Course};
+use super::drain::Presence;
+use super::failure::Failure;
+use super::outgoing::{Outbound, Unfit};
+use super::refusal::Refusal;
+use super::relay::Relay;
+use super::tenants::Live;
+use super::{Gateway, Setup, prepare};
+use crate::dialects::conversation::Stop;
+use crate::dialects::openai_chat::answer::{AnswerShape, ToolShape};
+use crate::dialects::openai_chat::{ChatQuirks, UsageView, annotate_answer, read_answer};
+use crate::dialects::scan::scan;
+
+/// Shortest and longest wait before the same model is asked again.
+const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
+/// The longest wait that a provider may ask for and still be asked again within the same request.
+const LONGEST_RETRY_WAIT: Duration = Duration::from_secs(2);
+
+/// A request as it came in.
+pub struct Inbound {
+    /// Its id.
+    pub request_id: RequestId,
+    /// When it came.
+    pub arrival: Arrival,
+    /// Whose it is.
+    pub tenant: Arc<Live>,
+    /// What its headers ask of the choice.
+    pub wishes: Preferences,
+    /// Its body.
+    pub body: Bytes,
+    /// It is under way.
+    pub presence: Presence,
+}
+
+/// An answer, ready to be delivered.
+pub struct Answered {
+    /// Who gave it.
+    pub provider: ProviderId,
+    /// Which model.
+    pub model: ModelId,
+    /// The complexity that the choice was made with.
+    pub complexity: f64,
+    /// Upstream calls made for it.
+    pub attempts: usize,
+    /// What the cache had to do with it.
+    pub cache: CacheUse,
+    /// What it cost; of a stream that is not known yet.
+    pub cost: Option<NanoUsd>,
+    /// Names of fields of the request that were left out, comma separated.
+    pub dropped: String,
+    /// The body.
+    pub body: AnswerBody,
+}
+
+/// The body of an answer.
+pub enum AnswerBody {
+    /// All of it.
+    Whole {
+        /// The bytes.
+        bytes: Bytes,
+        /// Their type.
+        content_type: String,
+    },
+    /// As it comes.
+    Stream(Box<Relay>),
+}
+
+impl Gateway {
+    /// Answers a chat request.
+    ///
+    /// # Errors
+    /// [`Refusal`]: what the client is told instead.
+    pub async fn answer(self: &Arc<Self>, inbound: Inbound) -> Result<Answered, Refusal> {
+        let Inbound { request_id, arrival, tenant, wishes, body, presence } = inbound;
+        let setup = self.setup.load_full();
+        let scan = scan(&body)?;
+        let digest = Arc::new(prepare::digest(&scan, request_id, wishes, &setup, &self.prompt_hasher)?);
+        let total = setup.config.reliability.total_timeout;
+        let limit = digest.preferences.timeout.map_or(total, |timeout| timeout.min(total));
+        let journey = Journey {
+            gateway: self,
+            tenant: &tenant,
+            deadline: arrival.instant + limit,
+            setup: &setup,
+            outbound: Outbound::new(&scan, &digest),
+            passed: Vec::new(),
+            failure: None,
+            has_repeated: false,
+            leader: None,
+        };
+        let course = Course::new(self.clone(), tenant.clone(), digest.clone(), arrival, presence);
+        journey.travel(course).await
+    }
+
+    /// The decision for a chat body, without any effect.
+    ///
+    /// # Errors
+    /// [`Refusal`] where the body is none, or nobody decides.
+    pub async fn explain(&self, tenant: &Live, wishes: Preferences, body: &[u8]) -> Result<Decision, Refusal> {
+        let setup = self.setup.load_full();
+        let scan = scan(body)?;
+        let digest = prepare::digest(&scan, RequestId::generate(), wishes, &setup, &self.prompt_hasher)?;
+        let digest = Arc::new(digest);
+        let deadline = Instant::now() + setup.config.reliability.total_timeout;
+        let decision = tenant.address.call(deadline, |port| Message::Explain(digest.clone(), port)).await;
+        decision.map_err(refused_call)
+    }
+}
+
+fn refused_call(error: CallError) -> Refusal {
+    match error {
+        CallError::Full => Refusal::tenant_overloaded(),
+        CallError::Unavailable => Refusal::unavailable("the tenant's actor does not answer; it is being restarted"),
+    }
+}
+
+/// What is known of a request on its way.
+struct Journey<'a> {
+    gateway: &'a Arc<Gateway>,
+    tenant: &'a Arc<Live>,
+    setup: &'a Setup,
+    deadline: Instant,
+    outbound: Outbound<'a>,
+    /// Models that failed or refused already.
+    passed: Vec<Passed>,
+    /// What the client is told if nothing else comes of it: the provider's refusal of the request itself, or the last failure.
+    failure: Option<Refused>,
+    /// Whether a model was asked a second time.
+    has_repeated: bool,
+    /// Others wait for this answer.
+    leader: Option<Leader>,
+}
+
+/// The reason to give up, if it comes to that.
+enum Refused {
+    /// A model's dialect has no words for a field.
+    Unfit(Refusal),
+    /// An attempt failed.
+    Failed(Failure),
+}
+
+/// What one reply led to.
+enum Turn {
+    /// An answer.
+    Answered(Box<Answered>),
+    /// Ask again, so.
+    Ask(Stage),
+}
+
+impl Journey<'_> {
+    async fn travel(mut self, course: Course) -> Result<Answered, Refusal> {
+        let mut course = Some(course);
+        let result = self.advance(&mut course).await;
+        if let (Err(refusal), Some(course)) = (&result, &mut course) {
+            let shared = self
+                .failure
+                .as_ref()
+                .is_some_and(|refused| matches!(refused, Refused::Failed(failure) if failure.is_about_the_request()));
+            if let Some(leader) = self.leader.take().filter(|_| shared) {
+                leader.land(Landing::Refused(Arc::new(refusal.shared())));
+            }
+            if course.calls() == 0 {
+                self.gateway.meters.rejected(Some(&self.tenant.id));
+            }
+            course.settle(Outcome::Failed);
+        }
+        result
+    }
+
+    /// Asks and acts on the reply until there is an answer or nothing is left to try.
+    async fn advance(&mut self, course: &mut Option<Course>) -> Result<Answered, Refusal> {
+        let mut stage = Stage::First;
+        let mut abandoned = 0;
+        loop {
+            let Some(travelling) = course.as_mut() else {
+                return Err(Refusal::unavailable("the request was lost on its way"));
+            };
+            let turn = match self.ask(travelling, stage).await? {
+                Reply::Denied(denial) => Turn::Ask(self.denied(denial, travelling).await?),
+                Reply::Cached(answer, shown) => {
+                    travelling.decided(shown.decision, shown.admission);
+                    Turn::Answered(Box::new(hit(&answer, travelling)?))
+                }
+                Reply::Follow(follower, shown) => {
+                    travelling.decided(shown.decision, shown.admission);
+                    match self.follow(follower, travelling).await? {
+                        Some(answered) => Turn::Answered(Box::new(answered)),
+                        None => {
+                            abandoned += 1;
+                            Turn::Ask(if abandoned == 1 { Stage::Again } else { Stage::Alone })
+                        }
+                    }
+                }
+                Reply::Dispatch(dispatch) => self.dispatched(*dispatch, course).await?,
+            };
+            match turn {
+                Turn::Answered(answered) => return Ok(*answered),
+                Turn::Ask(next) => stage = next,
+            }
+        }
+    }
+
+    async fn ask(&self, course: &Course, stage: Stage) -> Result<Reply, Refusal> {
+        let question = Question { digest: course.digest().clone(), stage, passed: self.passed.clone().into() };
+        let reply = self.tenant.address.call(self.deadline, |port| Message::Choose(question.clone(), port)).await;
+        reply.map_err(|error| match error {
+            _ if Instant::now() >= self.deadline => Refusal::timed_out(),
+            error => refused_call(error),
+        })
+    }
+
+    /// Nothing else can be chosen: the request ends, unless the model that failed may be asked once more.
+    async fn denied(&mut self, denial: Denial, course: &Course) -> Result<Stage, Refusal> {
+        if let Some(stage) = self.repeat(course).await {
+            return Ok(stage);
+        }
+        Err(match (self.failure.as_ref(), denial) {
+            (Some(Refused::Failed(failure)), _) => Refusal::failed(failure),
+            (_, Denial::Limit(reached)) => Refusal::limited(reached),
+            (_, Denial::Budget(over)) => Refusal::over_budget(&over),
+            (Some(Refused::Unfit(refusal)), _) => refusal.clone(),
+            (None, Denial::NoCandidate(decision)) => Refusal::no_candidate(&decision, &course.digest().requested),
+        })
+    }
+
+    /// Lets the model that failed last be asked again, once, after a short wait, where its fault may have passed by then.
+    async fn repeat(&mut self, course: &Course) -> Option<Stage> {
+        let Some(Refused::Failed(failure)) = &self.failure else { return None };
+        let spent = course.calls() >= self.setup.config.reliability.max_attempts.get() as usize;
+        let asked = failure.retry_after.unwrap_or_default();
+        if self.has_repeated || spent || failure.fault.consequence().retry != Retry::Once || asked > LONGEST_RETRY_WAIT
+        {
+            return None;
+        }
+        let (shortest, longest) = RETRY_WAIT;
+        let wait = asked.max(shortest + (longest - shortest).mul_f64(fastrand::f64()));
+        if Instant::now() + wait >= self.deadline {
+            return None;
+        }
+        self.has_repeated = true;
+        let model = failure.model.clone();
+        self.passed.retain(|passed| passed.model != model.id || passed.provider != model.provider);
+        sleep(wait).await;
+        Some(Stage::Failover)
+    }
+
+    /// Waits for another request's answer; `None` where that never comes.
+    async fn follow(&self, follower: Follower, course: &mut Course) -> Result<Option<Answered>, Refusal> {
+        match timeout_at(self.deadline, follower.landing()).await {
+            Err(_) => Err(Refusal::timed_out()),
+            Ok(Landing::Answered(answer)) => hit(&answer, course).map(Some),
+            Ok(Landing::Refused(refusal)) => Err(Refusal::from(&*refusal)),
+            Ok(Landing::Abandoned) => Ok(None),
+        }
+    }
+
+    /// A provider has spoken to the choice.
+    async fn dispatched(&mut self, dispatch: Dispatch, course: &mut Option<Course>) -> Result<Turn, Refusal> {
+        let Dispatch { model, shown, reservation, leader, epoch, grant } = dispatch;
+        let Some(travelling) = course.as_mut() else {
+            return Err(Refusal::unavailable("the request was lost on its way"));
+        };
+        travelling.decided(shown.decision, shown.admission);
+        if leader.is_some() {
+            self.leader = leader;
+        }
+        let pass_over = |journey: &mut Self, reason: Reason| {
+            let (provider, model) = (model.provider.clone(), model.id.clone());
+            journey.passed.push(Passed { provider, model, reason });
+        };
+        let ticket = match self.ticket(grant).await? {
+            Ok(ticket) => ticket,
+            Err(ProviderRefusal::CircuitOpen) => {
+                pass_over(self, Reason::CircuitOpen);
+                return Ok(Turn::Ask(Stage::Failover));
+            }
+            Err(ProviderRefusal::QueueFull) => {
+                pass_over(self, Reason::Overloaded);
+                return Ok(Turn::Ask(Stage::Failover));
+            }
+        };
+        let Some(upstream) = self.setup.upstreams.get(&model.provider) else {
+            // Switched off by a reload since the choice.
+            pass_over(self, Reason::Disabled);
+            return Ok(Turn::Ask(Stage::Failover));
+        };
+        let outgoing = match self.outbound.write(&model, upstream) {
+            Ok(outgoing) => outgoing,
+            Err(unfit) => {
+                let (reason, refusal) = unfit_reason(unfit);
+                pass_over(self, reason);
+                self.failure.get_or_insert(Refused::Unfit(refusal));
+                return Ok(Turn::Ask(Stage::Failover));
+            }
+        };
+        travelling.begin(model.clone(), reservation, ticket)?;
+        let scan = self.outbound.scan();
+        let attempt = Attempt {
+            client: &self.gateway.client,
+            upstream,
+            key: self.tenant.key(&model.provider),
+            patience: Patience::new(&self.setup.config.reliability, &model, scan.stream, self.deadline),
+            model,
+            shape: shape(travelling),
+            view: if scan.include_usage { UsageView::Shown } else { UsageView::Hidden },
+        };
+        let dropped = outgoing.dropped.join(", ");
+        let failure = if scan.stream {
+            match attempt.stream(outgoing, travelling).await {
+                Ok(stream) => {
+                    let Some(course) = course.take() else {
+                        return Err(Refusal::unavailable("the request was lost on its way"));
+                    };
+                    let mut answered = answered(&course, &attempt, dropped);
+                    let explanation = explanation_event(&course);
+                    let mut relay = Relay::new(stream, course, attempt.model.clone(), attempt.patience);
+                    if let Some(event) = explanation {
+                        relay.precede(event);
+                    }
+                    answered.body = AnswerBody::Stream(Box::new(relay));
+                    return Ok(Turn::Answered(Box::new(answered)));
+                }
+                Err(failure) => failure,
+            }
+        } else {
+            match attempt.whole(outgoing, travelling).await {
+                Ok(whole) => {
+                    let answered = self.deliver(whole, travelling, &attempt, Kept { dropped, epoch });
+                    return Ok(Turn::Answered(Box::new(answered)));
+                }
+                Err(failure) => failure,
+            }
+        };
+        self.failed(failure, travelling).await.map(Turn::Ask)
+    }
+
+    /// Waits for the provider's place.
+    async fn ticket(&self, grant: Grant) -> Result<Result<Ticket, ProviderRefusal>, Refusal> {
+        match grant {
+            Grant::Granted(ticket) => Ok(Ok(ticket)),
+            Grant::Refused(refusal) => Ok(Err(refusal)),
+            Grant::Waiting(wait) => timeout_at(self.deadline, wait.turn()).await.map_err(|_| Refusal::timed_out()),
+        }
+    }
+
+    /// An attempt failed: what follows from its class.
+    async fn failed(&mut self, failure: Failure, course: &mut Course) -> Result<Stage, Refusal> {
+        course.fail(&failure);
+        let consequence = failure.fault.consequence();
+        let (provider, model) = (failure.model.provider.clone(), failure.model.id.clone());
+        let cooled = match consequence.blame {
+            Blame::Key => Some(None),
+            Blame::KeyAndModel => Some(Some(model.clone())),
+            Blame::Nobody | Blame::Model | Blame::Provider => None,
+        };
+        if let Some(cooled) = cooled {
+            let until = Instant::now() + cool_down(failure.fault, failure.retry_after);
+            self.tenant.estate.cooling.wait(provider.clone(), cooled, until);
+        }
+        self.passed.push(Passed { provider, model, reason: Reason::Excluded });
+        let is_last = course.calls() >= self.setup.config.reliability.max_attempts.get() as usize
+            || !consequence.failover
+            || Instant::now() >= self.deadline;
+        // What the client itself got wrong is worth more to it than what went wrong afterwards elsewhere.
+        let keeps = matches!(&self.failure, Some(Refused::Failed(earlier)) if earlier.is_about_the_request());
+        if !keeps || failure.fault == Fault::ClientDeadline {
+            self.failure = Some(Refused::Failed(failure));
+        }
+        match &self.failure {
+            Some(Refused::Failed(failure)) if is_last => Err(Refusal::failed(failure)),
+            _ => Ok(Stage::Failover),
+        }
+    }
+
+    /// A whole answer has come: settles, keeps and shares it.
+    fn deliver(&mut self, whole: Whole, course: &mut Course, attempt: &Attempt<'_>, kept: Kept) -> Answered {
+        course.succeed();
+        let mut answered = answered(course, attempt, kept.dropped);
+        let tokens = course.answered_tokens();
+        let cost = course.settle(Outcome::Ok);
+        answered.cost = Some(cost);
+        let priced = attempt.model.rates.map(|_| cost);
+        let explanation = explanation(course);
+        let Whole { body, facts } = whole;
+        let bytes = annotate_answer(&body, &facts, priced, explanation.as_deref());
+        let leader = self.leader.take();
+        let is_final = facts.is_whole && matches!(facts.stop, Stop::End | Stop::ToolUse | Stop::Sequence);
+        let digest = course.digest();
+        let keeps = is_final && digest.cache_key.is_some();
+        if keeps || leader.as_ref().is_some_and(Leader::is_followed) {
+            let answer = Arc::new(CachedAnswer {
+                body: Box::from(&body[..]),
+                content_type: JSON.to_owned(),
+                provider: attempt.model.provider.clone(),
+                model: attempt.model.id.clone(),
+                tokens,
+                dropped: answered.dropped.clone(),
+            });
+            if let (true, Some(prompt)) = (keeps, digest.cache_key) {
+                let key =
+                    AnswerKey { provider: attempt.model.provider.clone(), model: attempt.model.id.clone(), prompt };
+                self.tenant.estate.answers.put(kept.epoch, key, answer.clone(), Instant::now());
+            }
+            if let Some(leader) = leader {
+                leader.land(Landing::Answered(answer));
+            }
+        }
+        answered.body = AnswerBody::Whole { bytes, content_type: JSON.to_owned() };
+        answered
+    }
+}
+
+const JSON: &str = "application/json";
+
+/// What goes along with an answer that is kept.
+struct Kept {
+    dropped: String,
+    epoch: u64,
+}
+
+/// What is known of an answer before its body.
+fn answered(course: &Course, attempt: &Attempt<'_>, dropped: String) -> Answered {
+    Answered {
+        provider: attempt.model.provider.clone(),
+        model: attempt.model.id.clone(),
+        complexity: course.decision().map_or(0.0, |decision| decision.complexity),
+        attempts: course.calls(),
+        cache: course.cache(),
+        cost: None,
+        dropped,
+        body: AnswerBody::Whole { bytes: Bytes::new(), content_type: JSON.to_owned() },
+    }
+}
+
+/// An answer that another request paid for.
+fn hit(answer: &CachedAnswer, course: &mut Course) -> Result<Answered, Refusal> {
+    course.settle_hit(answer)?;
+    let body = Bytes::copy_from_slice(&answer.body);
+    let explanation = explanation(course);
+    let bytes = match read_answer(&body, ChatQuirks::default()) {
+        Ok(facts) => annotate_answer(&body, &facts, Some(NanoUsd::ZERO), explanation.as_deref()),
+        // It could be read when it was kept.
+        Err(_) => body,
+    };
+    Ok(Answered {
+        provider: answer.provider.clone(),
+        model: answer.model.clone(),
+        complexity: course.decision().map_or(0.0, |decision| decision.complexity),
+        attempts: 0,
+        cache: CacheUse::Hit,
+        cost: Some(NanoUsd::ZERO),
+        dropped: answer.dropped.clone(),
+        body: AnswerBody::Whole { bytes, content_type: answer.content_type.clone() },
+    })
+}
+
+fn shape(course: &Course) -> AnswerShape {
+    let created = course.arrival().at.as_second().max(0).unsigned_abs();
+    AnswerShape { id: format!("chatcmpl-{}", course.digest().request_id), created, tools: ToolShape::Calls }
+}
+
+/// The decision as it joins an answer, where the client asked for it.
+fn explanation(course: &Course) -> Option<String> {
+    let decision = course.decision().filter(|_| course.digest().preferences.explain)?;
+    Some(json!({"decision": decision.to_json()}).to_string())
+}
+
+/// The decision as an event in front of a stream: a chunk without choices, which clients of this dialect pass over.
+fn explanation_event(course: &Course) -> Option<Bytes> {
+    let explanation = explanation(course)?;
+    let AnswerShape { id, created, .. } = shape(course);
+    let model = course.decision()?.chosen()?.model.clone();
+    let head = json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model}).to_string();
+    let head = head.trim_end_matches('}');
+    Some(Bytes::from(format!("data: {head},\"choices\":[],\"aipipe\":{explanation}}}\n\n")))
+}
+
+/// What a model that cannot be asked is passed over for, and what the client is told if none is left.
+fn unfit_reason(unfit: Unfit) -> (Reason, Refusal) {
+    match unfit {
+        Unfit::Cannot(cannot) => {
+            let refusal = Refusal::invalid(
+                Some(&cannot.field),
+                format!("no model left can honour `{}`: {}", cannot.field, cannot.reason),
+            );
+            (Reason::parameter(&cannot.field), refusal)
+        }
+        Unfit::Invalid(invalid) => {
+            let field = invalid.param.clone().unwrap_or_else(|| "messages".to_owned());
+            (Reason::parameter(&field), Refusal::from(invalid))
+        }
+        Unfit::Address(broken) => {
+            tracing::error!(message = broken.message, "a provider cannot be called");
+            (Reason::Disabled, Refusal::unavailable(broken.message))
+        }
+    }
+}

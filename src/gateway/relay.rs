@@ -1,0 +1,204 @@
+//! A stream on its way to the client, from its first content to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aipipe_actors::catalogue::Model;
+use aipipe_actors::ledger::Outcome;
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use reqwest::Response;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::attempt::{OpenStream, Patience};
+use super::course::Course;
+use super::failure::Failure;
+use super::reading::{Onward, StreamReading};
+use super::refusal::Refusal;
+use crate::dialects::openai_chat::stream::error_event;
+use crate::dialects::translate::Malformed;
+use crate::upstream::client;
+use crate::upstream::sse::{RawEvent, SseDecoder};
+
+/// How long a provider's connection is kept after the answer's end, so that it can be used again.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Relays one stream. Dropped before its end, it cancels the upstream call, and its course settles what has passed.
+pub struct Relay {
+    /// `None` when the answer has ended.
+    response: Option<Response>,
+    decoder: SseDecoder,
+    waiting: std::vec::IntoIter<RawEvent>,
+    reader: Box<dyn StreamReading>,
+    begun: Vec<Bytes>,
+    course: Course,
+    model: Arc<Model>,
+    patience: Patience,
+    state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// What came with the first content waits to be delivered.
+    Begun {
+        /// Whether that is all.
+        is_whole: bool,
+    },
+    /// Events are passed on as they come.
+    Flowing,
+    /// Nothing more comes.
+    Ended,
+}
+
+impl Relay {
+    /// A stream whose first content has come.
+    pub fn new(stream: OpenStream, course: Course, model: Arc<Model>, patience: Patience) -> Self {
+        let OpenStream { response, decoder, waiting, reader, begun, is_whole } = stream;
+        let mut relay = Self {
+            response: Some(response),
+            decoder,
+            waiting,
+            reader,
+            begun,
+            course,
+            model,
+            patience,
+            state: State::Begun { is_whole },
+        };
+        // A short answer may be whole with its first content: then nothing of it is left open.
+        if is_whole {
+            let mut rest = Vec::new();
+            relay.complete(&mut rest);
+            relay.begun.append(&mut rest);
+            relay.state = State::Begun { is_whole };
+        }
+        relay
+    }
+
+    /// Puts an event in front of all others.
+    pub fn precede(&mut self, event: Bytes) {
+        self.begun.insert(0, event);
+    }
+
+    /// The next bytes for the client; `None` at the end.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        match self.state {
+            State::Ended => return None,
+            State::Begun { is_whole } => {
+                self.state = if is_whole { State::Ended } else { State::Flowing };
+                if let Some(bytes) = joined(std::mem::take(&mut self.begun)) {
+                    return Some(bytes);
+                }
+            }
+            State::Flowing => {}
+        }
+        while self.state != State::Ended {
+            let mut out = Vec::new();
+            match self.advance(&mut out).await {
+                Ok(()) => {}
+                Err(failure) => {
+                    self.course.fail(&failure);
+                    self.course.settle(Outcome::Truncated);
+                    self.state = State::Ended;
+                    out.push(error_event(&broke_off(&failure).as_client_error()));
+                }
+            }
+            if let Some(bytes) = joined(out) {
+                return Some(bytes);
+            }
+        }
+        None
+    }
+
+    /// Reads on until something has come, and appends what the client gets of it.
+    async fn advance(&mut self, out: &mut Vec<Bytes>) -> Result<(), Failure> {
+        if self.waiting.len() == 0 {
+            let mut events = Vec::new();
+            let malformed = |error: &dyn ToString| Failure::malformed(&self.model, Malformed(error.to_string()));
+            let until = self.patience.deadline.min(Instant::now() + self.patience.idle);
+            let Some(response) = &mut self.response else { return Ok(()) };
+            match timeout_at(until, response.chunk()).await {
+                Ok(Ok(Some(chunk))) => {
+                    self.decoder.feed(chunk, &mut events).map_err(|error| malformed(&error))?;
+                }
+                Ok(Ok(None)) => {
+                    events.extend(self.decoder.finish().map_err(|error| malformed(&error))?);
+                    self.read(events.into_iter(), out)?;
+                    if self.state != State::Ended {
+                        let closed = self.reader.close(out);
+                        closed.map_err(|malformed| Failure::ended_early(&self.model, malformed))?;
+                        self.complete(out);
+                    }
+                    return Ok(());
+                }
+                Ok(Err(error)) => return Err(Failure::broken(&self.model, client::broken(&error))),
+                Err(_) if Instant::now() >= self.patience.deadline => return Err(Failure::out_of_time(&self.model)),
+                Err(_) => return Err(Failure::stalled(&self.model, self.patience.idle)),
+            }
+            self.waiting = events.into_iter();
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        self.read(waiting, out)
+    }
+
+    fn read(&mut self, events: std::vec::IntoIter<RawEvent>, out: &mut Vec<Bytes>) -> Result<(), Failure> {
+        for event in events {
+            let course = &self.course;
+            let seen = self.reader.event(event, &|usage| course.price(usage), out);
+            if let Some(usage) = seen.usage {
+                self.course.usage(usage);
+            }
+            if let Some(bytes) = seen.content {
+                self.course.content(bytes);
+            }
+            match seen.course {
+                Onward::More => {}
+                Onward::Whole => {
+                    self.complete(out);
+                    return Ok(());
+                }
+                Onward::Error(error) => return Err(Failure::refused(&self.model, error)),
+                Onward::Malformed(malformed) => return Err(Failure::malformed(&self.model, malformed)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer is whole: it is settled before the client has its last bytes.
+    fn complete(&mut self, out: &mut Vec<Bytes>) {
+        let course = &self.course;
+        self.reader.finish(&|usage| course.price(usage), out);
+        self.course.succeed();
+        self.course.settle(Outcome::Ok);
+        self.state = State::Ended;
+        if let Some(mut response) = self.response.take() {
+            // Read to its end, the connection can be used again; what would follow is of no interest.
+            tokio::spawn(timeout(LINGER, async move { while let Ok(Some(_)) = response.chunk().await {} }));
+        }
+    }
+}
+
+/// What a client is told in the middle of its answer.
+fn broke_off(failure: &Failure) -> Refusal {
+    if failure.is_about_the_request() {
+        // A refusal in mid-stream is the provider's doing, whatever it says of the request.
+        let message = format!("{}: {}", failure.model.provider, failure.message);
+        return Refusal::new(StatusCode::BAD_GATEWAY, "upstream_error", message);
+    }
+    Refusal::failed(failure)
+}
+
+/// Several pieces as one; a single one is not copied.
+fn joined(mut pieces: Vec<Bytes>) -> Option<Bytes> {
+    match pieces.len() {
+        0 => None,
+        1 => pieces.pop(),
+        _ => {
+            let mut all = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+            for piece in pieces {
+                all.extend_from_slice(&piece);
+            }
+            Some(all.freeze())
+        }
+    }
+}

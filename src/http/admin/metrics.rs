@@ -1,0 +1,37 @@
+//! The global aggregate.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::input;
+use crate::gateway::Gateway;
+
+/// `GET /admin/metrics`.
+pub(super) async fn summary(State(gateway): State<Arc<Gateway>>) -> Response {
+    let summary = gateway.aggregator.metrics.summary();
+    let live = gateway.world.providers.load_full();
+    let mut providers = Map::new();
+    let mut names: Vec<_> = live.keys().map(|id| id.to_string()).collect();
+    names.extend(summary.providers.keys().filter(|name| live.get(name.as_str()).is_none()).cloned());
+    names.sort();
+    for name in names {
+        let gathered = summary.providers.get(&name).cloned().unwrap_or_default();
+        let mut entry = json!(gathered);
+        if let (Some(entry), Some((provider, _))) = (entry.as_object_mut(), live.get(name.as_str())) {
+            entry.insert("queue_depth".into(), json!(provider.gate().queued()));
+            entry.insert("in_flight".into(), json!(provider.gate().in_flight()));
+        }
+        providers.insert(name, entry);
+    }
+    let answer: Value = json!({
+        "since": summary.since,
+        "total": summary.total,
+        "providers": providers,
+        "requests_under_way": gateway.drain.present(),
+    });
+    input::answer(StatusCode::OK, Ok(answer))
+}

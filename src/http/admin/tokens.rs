@@ -1,0 +1,64 @@
+//! Client tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::input::{self, Quoting};
+use super::{not_found, store_failed};
+use crate::gateway::Gateway;
+use crate::gateway::refusal::Refusal;
+
+/// What may be said of a new token.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Wanted {
+    /// How long it holds; for ever where absent.
+    expires_in_seconds: Option<u64>,
+}
+
+/// `POST /admin/tenants/{id}/tokens`: the token is shown here and never again.
+pub(super) async fn issue(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    input::answer(StatusCode::CREATED, issued(&gateway, &id, &parts.headers, body).await)
+}
+
+async fn issued(gateway: &Gateway, id: &str, headers: &HeaderMap, body: Body) -> Result<Value, Refusal> {
+    let tenant = input::tenant(id)?;
+    let body = input::bytes(headers, body).await?;
+    let wanted = if body.is_empty() { Wanted::default() } else { input::json(&body, Quoting::Shown)? };
+    if wanted.expires_in_seconds == Some(0) {
+        return Err(Refusal::invalid(Some("expires_in_seconds"), "a token must hold for at least one second"));
+    }
+    let lifetime = wanted.expires_in_seconds.map(Duration::from_secs);
+    let issued = gateway.tokens.issue(&tenant, lifetime, &gateway.store).await.map_err(|error| store_failed(&error))?;
+    let record = issued.record;
+    Ok(json!({
+        "id": record.id,
+        "token": issued.token,
+        "tenant": record.tenant,
+        "created_at": record.created_at,
+        "expires_at": record.expires_at,
+    }))
+}
+
+/// `DELETE /admin/tenants/{id}/tokens/{token_id}`.
+pub(super) async fn revoke(State(gateway): State<Arc<Gateway>>, Path((id, token)): Path<(String, String)>) -> Response {
+    input::answer(StatusCode::OK, revoked(&gateway, &id, &token).await)
+}
+
+async fn revoked(gateway: &Gateway, id: &str, token: &str) -> Result<Value, Refusal> {
+    let tenant = input::tenant(id)?;
+    let removed = gateway.tokens.revoke(&tenant, token, &gateway.store).await.map_err(|error| store_failed(&error))?;
+    if removed {
+        Ok(json!({"id": token, "tenant": tenant, "revoked": true}))
+    } else {
+        Err(not_found(format!("the tenant {tenant} has no token of this id")))
+    }
+}

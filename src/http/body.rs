@@ -1,0 +1,79 @@
+//! Reads the body of a request, bounded in size and in time.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::gateway::refusal::Refusal;
+
+/// Longest silence within a body.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the rest of a body that is too large is read and thrown away, so that its sender gets to read the answer.
+const DISCARD: Duration = Duration::from_secs(5);
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// [`Refusal`] where it is larger, encoded, breaks off or does not come.
+pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    if encoded {
+        let message = "the body must be sent as it is, without a content-encoding";
+        return Err(Refusal::invalid(Some("content-encoding"), message));
+    }
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        discard(body, limit).await;
+        return Err(Refusal::too_large(limit));
+    }
+    let mut body = body;
+    let mut first: Option<Bytes> = None;
+    let mut whole = BytesMut::new();
+    loop {
+        let frame = match timeout(PATIENCE, body.frame()).await {
+            Ok(None) => return Ok(first.unwrap_or_else(|| whole.freeze())),
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(_))) => return Err(Refusal::invalid(None, "the body broke off before its end")),
+            Err(_) => return Err(late()),
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        let so_far = first.as_ref().map_or(whole.len(), Bytes::len);
+        if so_far + data.len() > limit {
+            discard(body, limit).await;
+            return Err(Refusal::too_large(limit));
+        }
+        if so_far == 0 {
+            // Most bodies come in one piece, which is then not copied.
+            first = Some(data);
+            continue;
+        }
+        if let Some(first) = first.take() {
+            whole.reserve(announced.unwrap_or(0).max(first.len() + data.len()));
+            whole.extend_from_slice(&first);
+        }
+        whole.extend_from_slice(&data);
+    }
+}
+
+fn late() -> Refusal {
+    let message = format!("nothing of the body came for {} seconds", PATIENCE.as_secs());
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, "invalid_request", message)
+}
+
+/// Reads on for a while without keeping anything.
+async fn discard(mut body: Body, most: usize) {
+    let until = Instant::now() + DISCARD;
+    let mut left = most.max(64 << 20);
+    while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}

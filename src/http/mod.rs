@@ -1,0 +1,72 @@
+//! The HTTP surface: what clients, operators and probes can ask.
+//!
+//! One file an endpoint or a group of them; what they share stands beside them: who is asking ([`tenancy`]), reading a bounded
+//! [`body`], shaping an answer or a refusal ([`reply`]), and the [`server`] that accepts connections. Handlers translate between HTTP and
+//! the [`Gateway`] and decide nothing.
+
+mod admin;
+mod body;
+mod chat;
+mod health;
+mod metrics;
+mod models;
+mod reply;
+mod route;
+pub mod server;
+mod tenancy;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use aipipe_actors::identity::RequestId;
+use aipipe_actors::routing::digest::ClientDialect;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::StatusCode;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::gateway::Gateway;
+use crate::gateway::refusal::Refusal;
+
+/// All endpoints of a gateway.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat::completions))
+        // Where a base URL was given without `/v1`.
+        .route("/chat/completions", post(chat::completions))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::one))
+        .route("/v1/route", post(route::decision))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::text))
+        .nest("/admin", admin::router(gateway.clone()))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(CatchPanicLayer::custom(panicked))
+        // The limit is the configuration's and counted where the body is read.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(gateway)
+}
+
+async fn unknown(uri: http::Uri) -> Response {
+    let message = format!("there is nothing at {}", uri.path());
+    refused(&Refusal::new(StatusCode::NOT_FOUND, "not_found", message))
+}
+
+async fn wrong_method(method: http::Method, uri: http::Uri) -> Response {
+    let message = format!("{} does not take {method}", uri.path());
+    refused(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message))
+}
+
+/// A handler panicked: its own request fails, the log has the panic, and whatever it held was given back.
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    let message = "the gateway failed to answer; the operator's log says why";
+    refused(&Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message))
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    reply::refusal(ClientDialect::Chat, RequestId::generate(), refusal)
+}

@@ -1,0 +1,110 @@
+//! Answers and refusals as HTTP: the one place where errors get the shape of the client's dialect, and headers their names.
+
+use std::convert::Infallible;
+
+use aipipe_actors::identity::RequestId;
+use aipipe_actors::routing::digest::ClientDialect;
+use axum::body::Body;
+use axum::response::Response;
+use futures_util::stream;
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::dialects::openai_chat::write_error;
+use crate::gateway::pipeline::{AnswerBody, Answered};
+use crate::gateway::refusal::Refusal;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PROVIDER: HeaderName = HeaderName::from_static("x-aipipe-provider");
+const MODEL: HeaderName = HeaderName::from_static("x-aipipe-model");
+const COMPLEXITY: HeaderName = HeaderName::from_static("x-aipipe-complexity");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-aipipe-attempts");
+const CACHE: HeaderName = HeaderName::from_static("x-aipipe-cache");
+const COST: HeaderName = HeaderName::from_static("x-aipipe-cost-usd");
+const DROPPED: HeaderName = HeaderName::from_static("x-aipipe-dropped");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// An answer of a model.
+pub(super) fn answer(request_id: RequestId, answered: Answered) -> Response {
+    let Answered { provider, model, complexity, attempts, cache, cost, dropped, body } = answered;
+    let (content_type, body) = match body {
+        AnswerBody::Whole { bytes, content_type } => (header(&content_type), Body::from(bytes)),
+        AnswerBody::Stream(relay) => {
+            let pieces = stream::unfold(relay, |mut relay| async move {
+                let bytes = relay.next().await?;
+                Some((Ok::<_, Infallible>(bytes), relay))
+            });
+            (HeaderValue::from_static("text/event-stream; charset=utf-8"), Body::from_stream(pieces))
+        }
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    if content_type.as_bytes().starts_with(b"text/event-stream") {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        // Proxies of nginx's kind hold streams back without it.
+        headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    }
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(REQUEST_ID, header(&request_id.to_string()));
+    headers.insert(PROVIDER, header(provider.as_str()));
+    headers.insert(MODEL, header(model.as_str()));
+    headers.insert(COMPLEXITY, header(&format!("{complexity:.3}")));
+    headers.insert(ATTEMPTS, HeaderValue::from(attempts));
+    headers.insert(CACHE, HeaderValue::from_static(cache.as_str()));
+    if let Some(cost) = cost {
+        headers.insert(COST, header(&cost.to_string()));
+    }
+    if !dropped.is_empty() {
+        headers.insert(DROPPED, header(&dropped));
+    }
+    response
+}
+
+/// A refusal in the shape of the client's dialect.
+pub(super) fn refusal(dialect: ClientDialect, request_id: RequestId, refusal: &Refusal) -> Response {
+    let body = match dialect {
+        ClientDialect::Chat => write_error(&refusal.as_client_error()),
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = refusal.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(REQUEST_ID, header(&request_id.to_string()));
+    if let Some(wait) = refusal.retry_after {
+        // Whole seconds, and never "at once".
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
+    if refusal.code == "draining" {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// A JSON document.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => {
+            let mut response = Response::new(Body::from(body));
+            *response.status_mut() = status;
+            response.headers_mut().insert(CONTENT_TYPE, JSON);
+            response.headers_mut().insert(REQUEST_ID, header(&RequestId::generate().to_string()));
+            response
+        }
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written as JSON");
+            let failed =
+                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the answer could not be written");
+            refusal(ClientDialect::Chat, RequestId::generate(), &failed)
+        }
+    }
+}
+
+/// Text as a header's value; what no header may hold becomes `?`.
+fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| {
+        let clean: String = text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+        HeaderValue::from_str(&clean).unwrap_or(HeaderValue::from_static("?"))
+    })
+}

@@ -1,0 +1,33 @@
+//! `POST /v1/route`: the decision for a chat body, which is not sent anywhere.
+
+use std::sync::Arc;
+
+use aipipe_actors::identity::RequestId;
+use aipipe_actors::routing::decision::Decision;
+use aipipe_actors::routing::digest::ClientDialect;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::StatusCode;
+
+use super::{body, reply, tenancy};
+use crate::gateway::Gateway;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::wishes;
+
+/// Shows the decision.
+pub(super) async fn decision(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    match decided(&gateway, request).await {
+        Ok(decision) => reply::json(StatusCode::OK, &decision.to_json()),
+        Err(refusal) => reply::refusal(ClientDialect::Chat, RequestId::generate(), &refusal),
+    }
+}
+
+async fn decided(gateway: &Arc<Gateway>, request: Request) -> Result<Decision, Refusal> {
+    let _presence = gateway.drain.enter().ok_or_else(Refusal::draining)?;
+    let (parts, body) = request.into_parts();
+    let tenant = tenancy::tenant(gateway, &parts.headers).await?;
+    let wishes = wishes::from_headers(&parts.headers)?;
+    let limit = gateway.setup.load().config.limits.max_body_bytes;
+    let body = body::read(&parts.headers, body, limit).await?;
+    gateway.explain(&tenant, wishes, &body).await
+}

@@ -1,0 +1,53 @@
+//! Accepts connections and serves a router on them, until told to stop.
+//!
+//! Connections are served by hyper itself, which gives what a public listener needs: a bound on the time for a request's head, and an end
+//! that lets what is under way finish. `TCP_NODELAY` is set, since a stream's first event must not wait for the acknowledgement of its
+//! head.
+
+use std::future::Future;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+
+/// How long a client may take to send the head of a request, and an idle connection is kept.
+const HEAD_PATIENCE: Duration = Duration::from_secs(60);
+/// How long connections may take to end when the server stops.
+const LAST_BYTES: Duration = Duration::from_secs(10);
+/// The wait after an accept that failed for want of something (file descriptors): it would fail again at once.
+const SHORTAGE_WAIT: Duration = Duration::from_millis(50);
+
+/// Serves until `stop` completes, then lets the requests under way end.
+pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+    let connections = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(SHORTAGE_WAIT).await;
+                    continue;
+                }
+            },
+            () = &mut stop => break,
+        };
+        // Without it small answers are late, but no less right.
+        let _ = stream.set_nodelay(true);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_PATIENCE)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        tokio::spawn(connections.watch(connection));
+    }
+    drop(listener);
+    if timeout(LAST_BYTES, connections.shutdown()).await.is_err() {
+        tracing::warn!("connections were still open when the server ended");
+    }
+}

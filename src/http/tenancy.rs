@@ -1,0 +1,82 @@
+//! Who is asking: from headers to a tenant.
+//!
+//! A token (`aip_…`, wherever the SDK in use puts its key) decides the tenant; where headers are trusted, `X-Tenant-ID` does without one.
+//! What else an SDK sends as a key is of no interest and is never forwarded.
+
+use std::sync::Arc;
+
+use aipipe_actors::identity::TenantId;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
+
+use crate::config::TenantAuth;
+use crate::gateway::Gateway;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::tenants::{Live, TenantError};
+
+const TENANT_HEADER: &str = "x-tenant-id";
+/// Headers in which the SDKs send their key, beside `Authorization: Bearer`.
+const KEY_HEADERS: [&str; 2] = ["x-api-key", "x-goog-api-key"];
+/// What a token of AiPipe's begins with.
+const TOKEN_PREFIX: &str = "aip_";
+
+/// The live tenant that sent a request with these headers.
+///
+/// # Errors
+/// [`Refusal`]: a wrong token, a name that is none or that nobody created, or a contradiction.
+pub(super) async fn tenant(gateway: &Gateway, headers: &HeaderMap) -> Result<Arc<Live>, Refusal> {
+    let setup = gateway.setup.load_full();
+    let named = named(headers)?;
+    let tenant = match (token(headers), setup.config.tenants.auth) {
+        (Some(token), _) => {
+            let tenant = gateway.tokens.tenant(token, &gateway.store).await?;
+            if named.is_some_and(|named| named != tenant) {
+                let message = "the token belongs to another tenant than X-Tenant-ID names";
+                return Err(Refusal::new(StatusCode::FORBIDDEN, "tenant_mismatch", message));
+            }
+            tenant
+        }
+        (None, TenantAuth::Header) => named.unwrap_or_else(TenantId::default_tenant),
+        (None, TenantAuth::Token) => {
+            let message = "a client token (aip_…) is needed: as the API key of the SDK in use; the operator issues it";
+            return Err(Refusal::new(StatusCode::UNAUTHORIZED, "invalid_token", message));
+        }
+    };
+    match gateway.directory.live(&tenant, &gateway.store, &setup.config).await {
+        Err(TenantError::Unknown) if setup.config.tenants.auto_create => {
+            gateway.create_tenant(&tenant).await?;
+            let live = gateway.directory.live(&tenant, &gateway.store, &setup.config).await;
+            live.map_err(|error| Refusal::tenant(&error))
+        }
+        live => live.map_err(|error| Refusal::tenant(&error)),
+    }
+}
+
+/// The tenant that the headers name.
+fn named(headers: &HeaderMap) -> Result<Option<TenantId>, Refusal> {
+    let invalid = |message: String| Refusal {
+        param: Some("X-Tenant-ID".into()),
+        ..Refusal::new(StatusCode::BAD_REQUEST, "invalid_tenant", message)
+    };
+    let mut named: Option<TenantId> = None;
+    for value in headers.get_all(TENANT_HEADER) {
+        let text = value.to_str().unwrap_or_default();
+        let tenant = TenantId::parse(text).map_err(|error| invalid(error.to_string()))?;
+        if named.as_ref().is_some_and(|other| *other != tenant) {
+            return Err(invalid("two X-Tenant-ID headers name different tenants".into()));
+        }
+        named = Some(tenant);
+    }
+    Ok(named)
+}
+
+/// The token that the headers hold.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let bearer = text(AUTHORIZATION.as_str()).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let others = KEY_HEADERS.iter().filter_map(|name| text(name));
+    bearer.into_iter().chain(others).find(|key| key.starts_with(TOKEN_PREFIX))
+}
