@@ -51,6 +51,18 @@ pub enum Retry {
     Once,
 }
 
+/// Who is tried next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failover {
+    /// Nobody: no other candidate would do better.
+    No,
+    /// The next candidate.
+    Model,
+    /// The next candidate of another provider, since what failed is likely to fail with the provider's other models too; theirs come
+    /// again when no other provider is left.
+    Provider,
+}
+
 /// Whose health or key suffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
@@ -71,8 +83,8 @@ pub enum Blame {
 pub struct Consequence {
     /// Whether the same model is tried again.
     pub retry: Retry,
-    /// Whether the next candidate is tried.
-    pub failover: bool,
+    /// Who is tried next.
+    pub failover: Failover,
     /// Whose health suffers.
     pub blame: Blame,
     /// The client's status when nothing else could serve; `None`: the provider's own.
@@ -107,24 +119,25 @@ impl Fault {
     /// The table.
     pub fn consequence(self) -> Consequence {
         use Blame::{Key, KeyAndModel, Model, Nobody, Provider};
+        use Failover::{Model as Next, No as Stay, Provider as Elsewhere};
         use Retry::{No, Once};
         let (retry, failover, blame, status, code) = match self {
-            Self::Request => (No, true, Nobody, None, None),
-            Self::ContextLength => (No, true, Nobody, None, None),
-            Self::ContentPolicy => (No, false, Nobody, None, None),
-            Self::ModelMissing => (No, true, KeyAndModel, None, None),
-            Self::Key => (No, true, Key, Some(502), Some("upstream_error")),
-            Self::Quota => (No, true, Key, Some(502), Some("upstream_error")),
-            Self::RateLimited => (No, true, KeyAndModel, Some(429), Some("rate_limited")),
-            Self::Overloaded => (Once, true, Model, Some(502), Some("upstream_error")),
-            Self::Upstream => (Once, true, Model, Some(502), Some("upstream_error")),
-            Self::Unreachable => (Once, true, Provider, Some(502), Some("upstream_error")),
-            Self::Broken => (Once, true, Model, Some(502), Some("upstream_malformed")),
-            Self::Silent => (No, true, Model, Some(504), Some("upstream_timeout")),
-            Self::Stalled => (No, false, Model, Some(504), Some("upstream_timeout")),
-            Self::Malformed => (No, true, Model, Some(502), Some("upstream_malformed")),
-            Self::ClientDeadline => (No, false, Nobody, Some(504), Some("upstream_timeout")),
-            Self::ClientGone => (No, false, Nobody, Some(499), Some("client_closed_request")),
+            Self::Request => (No, Next, Nobody, None, None),
+            Self::ContextLength => (No, Next, Nobody, None, None),
+            Self::ContentPolicy => (No, Stay, Nobody, None, None),
+            Self::ModelMissing => (No, Next, KeyAndModel, None, None),
+            Self::Key => (No, Elsewhere, Key, Some(502), Some("upstream_error")),
+            Self::Quota => (No, Elsewhere, Key, Some(502), Some("upstream_error")),
+            Self::RateLimited => (No, Next, KeyAndModel, Some(429), Some("rate_limited")),
+            Self::Overloaded => (Once, Elsewhere, Model, Some(502), Some("upstream_error")),
+            Self::Upstream => (Once, Elsewhere, Model, Some(502), Some("upstream_error")),
+            Self::Unreachable => (Once, Elsewhere, Provider, Some(502), Some("upstream_error")),
+            Self::Broken => (Once, Elsewhere, Model, Some(502), Some("upstream_malformed")),
+            Self::Silent => (No, Elsewhere, Model, Some(504), Some("upstream_timeout")),
+            Self::Stalled => (No, Stay, Model, Some(504), Some("upstream_timeout")),
+            Self::Malformed => (No, Elsewhere, Model, Some(502), Some("upstream_malformed")),
+            Self::ClientDeadline => (No, Stay, Nobody, Some(504), Some("upstream_timeout")),
+            Self::ClientGone => (No, Stay, Nobody, Some(499), Some("client_closed_request")),
         };
         Consequence { retry, failover, blame, status, code }
     }

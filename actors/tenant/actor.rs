@@ -65,13 +65,13 @@ pub enum Stage {
     Failover,
 }
 
-/// A model that this request must not be given again, and why.
+/// A model, or all of a provider's, that this request must not be given again, and why.
 #[derive(Debug, Clone)]
 pub struct Passed {
     /// Who serves it.
     pub provider: ProviderId,
-    /// Which model.
-    pub model: ModelId,
+    /// Which model; `None`: all of the provider's.
+    pub model: Option<ModelId>,
     /// Why.
     pub reason: Reason,
 }
@@ -273,9 +273,10 @@ impl Tenant {
             today: day_of(self.world.clock.now()),
         };
         situation.choose(|model| {
-            if let Some(passed) =
-                passed.iter().find(|passed| passed.model == model.id && passed.provider == model.provider)
-            {
+            let bars = |passed: &&Passed| {
+                passed.provider == model.provider && passed.model.as_ref().is_none_or(|name| *name == model.id)
+            };
+            if let Some(passed) = passed.iter().find(bars) {
                 return Standing::Barred(passed.reason);
             }
             let Some((provider, _)) = providers.get(&model.provider) else {

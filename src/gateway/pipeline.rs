@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aipipe_actors::fault::{Blame, Fault, Retry, cool_down};
+use aipipe_actors::fault::{Blame, Failover, Fault, Retry, cool_down};
 use aipipe_actors::identity::{ModelId, ProviderId, RequestId};
 use aipipe_actors::ledger::{CacheUse, Outcome};
 use aipipe_actors::money::NanoUsd;
@@ -232,6 +232,12 @@ impl Journey<'_> {
 
     /// Nothing else can be chosen: the request ends, unless the model that failed may be asked once more.
     async fn denied(&mut self, denial: Denial, course: &Course) -> Result<Stage, Refusal> {
+        let before = self.passed.len();
+        self.passed.retain(|passed| passed.model.is_some());
+        if self.passed.len() < before {
+            // No other provider is left: the other models of one that failed are better than nothing.
+            return Ok(Stage::Failover);
+        }
         if let Some(stage) = self.repeat(course).await {
             return Ok(stage);
         }
@@ -260,7 +266,7 @@ impl Journey<'_> {
         }
         self.has_repeated = true;
         let model = failure.model.clone();
-        self.passed.retain(|passed| passed.model != model.id || passed.provider != model.provider);
+        self.passed.retain(|passed| passed.model.as_ref() != Some(&model.id) || passed.provider != model.provider);
         sleep(wait).await;
         Some(Stage::Failover)
     }
@@ -286,7 +292,7 @@ impl Journey<'_> {
             self.leader = leader;
         }
         let pass_over = |journey: &mut Self, reason: Reason| {
-            let (provider, model) = (model.provider.clone(), model.id.clone());
+            let (provider, model) = (model.provider.clone(), Some(model.id.clone()));
             journey.passed.push(Passed { provider, model, reason });
         };
         let ticket = match self.ticket(grant).await? {
@@ -378,9 +384,12 @@ impl Journey<'_> {
             let until = Instant::now() + cool_down(failure.fault, failure.retry_after);
             self.tenant.estate.cooling.wait(provider.clone(), cooled, until);
         }
-        self.passed.push(Passed { provider, model, reason: Reason::Excluded });
+        if consequence.failover == Failover::Provider {
+            self.passed.push(Passed { provider: provider.clone(), model: None, reason: Reason::Excluded });
+        }
+        self.passed.push(Passed { provider, model: Some(model), reason: Reason::Excluded });
         let is_last = course.calls() >= self.setup.config.reliability.max_attempts.get() as usize
-            || !consequence.failover
+            || consequence.failover == Failover::No
             || Instant::now() >= self.deadline;
         // What the client itself got wrong is worth more to it than what went wrong afterwards elsewhere.
         let keeps = matches!(&self.failure, Some(Refused::Failed(earlier)) if earlier.is_about_the_request());

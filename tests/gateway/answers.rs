@@ -22,7 +22,8 @@ async fn every_provider_answers_whole_and_streamed() {
         let cost = format!("\"cost\":{}", whole.header("x-aipipe-cost-usd"));
         assert!(whole.text.contains(&cost), "{cost} in {}", whole.text);
 
-        let stream = Answer::read(bench.chat(&ask_stream(name, "How is the weather?")).send().await.unwrap()).await.ok();
+        let stream =
+            Answer::read(bench.chat(&ask_stream(name, "How is the weather?")).send().await.unwrap()).await.ok();
         assert!(stream.header("content-type").starts_with("text/event-stream"));
         assert_eq!(stream.streamed(), "It rains in Bergen.", "{name}");
         assert!(stream.is_whole_stream(), "{}", stream.text);
