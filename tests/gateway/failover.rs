@@ -80,7 +80,7 @@ async fn a_stream_that_breaks_after_its_first_byte_ends_in_an_error_event() {
     ] {
         let bench = Bench::with(Setting { file: IMPATIENT, ..Setting::default() }).await;
         for (provider, model) in
-            [(Provider::OpenAi, FIRST), (Provider::Anthropic, SECOND), (Provider::Gemini, "gemini/gemini-2.5-flash")]
+            [(Provider::OpenAi, FIRST), (Provider::Anthropic, SECOND), (Provider::Gemini, "gemini/gemini-3.5-flash")]
         {
             bench.simulator.script(provider, behaviour.clone());
             let body = with_fallback(ask_stream(model, "Tell me a long story about the sea."));

@@ -5,4 +5,7 @@ mod answers;
 mod cache;
 mod crashes;
 mod failover;
+mod process;
+mod refusals;
 mod support;
+mod tenants;

@@ -1,5 +1,6 @@
 //! A gateway with its simulated providers, and a client of it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use aipipe::config::{self, Environment};
@@ -15,6 +16,19 @@ use tokio::sync::oneshot;
 
 /// The operator's secret of every gateway here.
 pub(crate) const SECRET: &str = "the operator's secret";
+
+/// A client that talks to the loopback alone.
+pub(crate) fn client() -> Client {
+    // A second installation is an error that changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().build().unwrap()
+}
+
+/// Writes a configuration in which the models of the tests are there whatever the day.
+pub(crate) fn write_configuration(file: &Path, text: &str) {
+    let lasting = "[[models]]\nprovider = \"openai\"\nid = \"gpt-4o-mini\"\nretires_on = \"9999-12-31\"\n";
+    std::fs::write(file, format!("{text}\n{lasting}")).unwrap();
+}
 
 /// A running gateway, its providers, and what they write to.
 pub(crate) struct Bench {
@@ -49,7 +63,7 @@ impl Bench {
         let simulator = Simulator::start(setting.simulator).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("aipipe.toml");
-        std::fs::write(&file, setting.file).unwrap();
+        write_configuration(&file, setting.file);
         let no_key = |name: &str| {
             setting.without_key.iter().any(|provider| name == format!("{}_API_KEY", provider.as_str().to_uppercase()))
         };
@@ -73,7 +87,7 @@ impl Bench {
         tokio::spawn(http::server::serve(listener, http::router(gateway.clone()), async {
             let _ = stopped.await;
         }));
-        let client = Client::builder().no_proxy().build().unwrap();
+        let client = client();
         Self { simulator, gateway, client, address, _stop: stop, _directory: directory }
     }
 
@@ -229,6 +243,6 @@ pub(crate) fn model(provider: Provider) -> &'static str {
         Provider::OpenRouter => "openrouter/openai/gpt-4o-mini",
         Provider::MiniMax => "minimax/MiniMax-M2.7",
         Provider::Moonshot => "moonshot/kimi-k2.6",
-        Provider::Gemini => "gemini/gemini-2.5-flash",
+        Provider::Gemini => "gemini/gemini-3.5-flash",
     }
 }
