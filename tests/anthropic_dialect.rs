@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use aipipe::dialects::anthropic::{Anthropic, read_error};
+use aipipe::dialects::anthropic::Anthropic;
 use aipipe::dialects::conversation::{Answer, Event, Part, Stop, Usage};
 use aipipe::dialects::translate::{Step, Undo, UpstreamDialect as _};
 use http::StatusCode;
@@ -287,7 +287,7 @@ fn errors_read_as_they_say() {
     let Some(exchanges) = recorded(failed) else { return };
     for exchange in &exchanges {
         let body = &exchange.response["body"];
-        let error = read_error(StatusCode::from_u16(exchange.status).unwrap(), body.to_string().as_bytes());
+        let error = Anthropic.decode_error(StatusCode::from_u16(exchange.status).unwrap(), body.to_string().as_bytes());
         assert_eq!(error.status.as_u16(), exchange.status, "{}", exchange.name);
         assert_eq!(error.code.as_deref(), body["error"]["type"].as_str(), "{}", exchange.name);
         assert_eq!(Some(error.message.as_str()), body["error"]["message"].as_str(), "{}", exchange.name);

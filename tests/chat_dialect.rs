@@ -10,7 +10,7 @@ use aipipe::dialects::openai_chat::{
     ChatQuirks, Passthrough, PassthroughScanner, UsageView, decode_request, passthrough::Chosen, prepare_passthrough,
     read_answer, read_error, request::translatable,
 };
-use aipipe::dialects::scan::{DigestKey, scan};
+use aipipe::dialects::scan::{PromptHasher, scan};
 use aipipe::dialects::translate::AnswerError;
 use aipipe::upstream::sse::{RawEvent, SseDecoder};
 use aipipe_actors::catalogue::{Capabilities, Model, ParameterLimits};
@@ -111,7 +111,7 @@ fn events(stream: &str, chunk: usize) -> Vec<RawEvent> {
 #[test]
 fn every_recorded_request_is_scanned_spliced_and_understood() {
     let Some(exchanges) = exchanges() else { return };
-    let key = DigestKey::default();
+    let key = PromptHasher::default();
     let target = model();
     let mut count = 0;
     for exchange in &exchanges {
@@ -122,7 +122,11 @@ fn every_recorded_request_is_scanned_spliced_and_understood() {
         let found = scan(text.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(*found.model, *request["model"].as_str().unwrap(), "{name}");
         assert_eq!(found.stream, request["stream"] == true, "{name}");
-        assert_eq!(found.digest(&key), scan(pretty.as_bytes()).unwrap().digest(&key), "{name}");
+        assert_eq!(
+            found.prompt_key(&key, &["chat"]),
+            scan(pretty.as_bytes()).unwrap().prompt_key(&key, &["chat"]),
+            "{name}"
+        );
         // A last user message may hold an image alone; whoever shows no text must show an attachment.
         let ask = found.ask();
         let view = ask.view();

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use aipipe::dialects::conversation::{Answer, Event, Part, Stop};
-use aipipe::dialects::gemini::{Gemini, error};
+use aipipe::dialects::gemini::Gemini;
 use aipipe::dialects::translate::{Malformed, Step, Undo, UpstreamDialect};
 use aipipe_actors::money::Tokens;
 use http::StatusCode;
@@ -241,7 +241,7 @@ fn recorded_errors_keep_their_status_and_code() {
             Some(text) => (text.as_bytes().to_vec(), serde_json::from_str(text).unwrap()),
             None => (body.to_string().into_bytes(), body.clone()),
         };
-        let error = error::decode(status, &bytes);
+        let error = Gemini.decode_error(status, &bytes);
         let wrong_key = body.to_string().contains("API_KEY_INVALID");
         let code = if wrong_key { "API_KEY_INVALID" } else { body["error"]["status"].as_str().unwrap() };
         assert_eq!((error.status, error.code.as_deref()), (status, Some(code)), "{name}");

@@ -17,7 +17,7 @@ pub const EXPECTED_OUTPUT_TOKENS: u64 = 400;
 pub const EXPECTED_REASONING_TOKENS: u64 = 600;
 
 /// What is known of a model at this moment, beside the catalogue.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Standing {
     /// It can be asked; the penalty is at least 1.
     Ready {
@@ -132,7 +132,7 @@ impl Situation<'_> {
                 quality: model.quality,
                 penalty,
             };
-            match reason {
+            match weighed.reason {
                 None => eligible.push((preference, weighed.effective(exponent), weighed, model.clone())),
                 Some(_) => others.push(weighed),
             }

@@ -4,6 +4,7 @@
 //! JSON can be recomputed from the others.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ pub fn adjusted_cost(raw: NanoUsd, quality: f64, exponent: f64) -> f64 {
 }
 
 /// Why a model was passed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Neither the tenant nor (for it) the operator has a key for the provider.
@@ -44,8 +45,8 @@ pub enum Reason {
     ContextLength,
     /// It cannot do what the request needs.
     Capability(Capability),
-    /// It refuses a parameter that the request needs; the index into [`PARAMETERS`].
-    Parameter(u8),
+    /// It refuses a parameter that the request needs, by the parameter's name.
+    Parameter(Arc<str>),
     /// Below the quality asked for.
     MinQuality,
     /// Above the cost allowed.
@@ -62,35 +63,14 @@ pub enum Reason {
     Unpriced,
 }
 
-/// Chat Completions parameters that change the meaning of an answer and that some models refuse.
-pub const PARAMETERS: [&str; 16] = [
-    "logit_bias",
-    "presence_penalty",
-    "frequency_penalty",
-    "stop",
-    "logprobs",
-    "top_logprobs",
-    "n",
-    "audio",
-    "modalities",
-    "tool_choice",
-    "functions",
-    "web_search_options",
-    "prediction",
-    "parallel_tool_calls",
-    "response_format",
-    "other",
-];
-
 impl Reason {
     /// The reason for a refused parameter.
     pub fn parameter(name: &str) -> Self {
-        let last = PARAMETERS.len() - 1;
-        Self::Parameter(PARAMETERS.iter().position(|&p| p == name).unwrap_or(last) as u8)
+        Self::Parameter(Arc::from(name))
     }
 
     /// The name in every interface.
-    pub fn name(self) -> String {
+    pub fn name(&self) -> String {
         let plain = match self {
             Self::NoKey => "no_key",
             Self::Disabled => "disabled",
@@ -98,9 +78,7 @@ impl Reason {
             Self::Excluded => "excluded",
             Self::ContextLength => "context_length",
             Self::Capability(capability) => return format!("capability:{}", capability.as_str()),
-            Self::Parameter(index) => {
-                return format!("capability:{}", PARAMETERS.get(usize::from(index)).copied().unwrap_or("other"));
-            }
+            Self::Parameter(name) => return format!("capability:{name}"),
             Self::MinQuality => "min_quality",
             Self::MaxCost => "max_cost",
             Self::CircuitOpen => "circuit_open",
@@ -211,7 +189,7 @@ impl Decision {
                     "provider": candidate.provider,
                     "model": candidate.model,
                     "eligible": candidate.reason.is_none(),
-                    "reason": candidate.reason.map(Reason::name),
+                    "reason": candidate.reason.as_ref().map(Reason::name),
                     "input_tokens": candidate.input_tokens,
                     "output_tokens": candidate.output_tokens,
                     "raw_cost_usd": candidate.raw.map(|raw| raw.to_string()),

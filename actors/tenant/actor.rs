@@ -277,7 +277,7 @@ impl Tenant {
                 passed.provider == model.provider && passed.model.as_ref().is_none_or(|name| *name == model.id)
             };
             if let Some(passed) = passed.iter().find(bars) {
-                return Standing::Barred(passed.reason);
+                return Standing::Barred(passed.reason.clone());
             }
             let Some((provider, _)) = providers.get(&model.provider) else {
                 return Standing::Barred(Reason::Disabled);

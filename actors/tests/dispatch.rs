@@ -260,7 +260,7 @@ async fn failures_open_the_circuit_which_outlives_the_provider_actor() {
     let Reply::Denied(Denial::NoCandidate(decision)) = bench.ask(question(None)).await.unwrap() else {
         panic!("expected no candidate")
     };
-    assert_eq!(decision.candidates.first().unwrap().reason.unwrap().name(), "circuit_open");
+    assert_eq!(decision.candidates.first().unwrap().reason.as_ref().unwrap().name(), "circuit_open");
     assert_eq!(bench.provider.circuit(), provider::circuit::State::Open);
     bench.assert_idle();
 }

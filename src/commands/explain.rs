@@ -22,7 +22,7 @@ use comfy_table::{CellAlignment, Table};
 
 use super::configuration;
 use crate::config::{self, Config};
-use crate::dialects::scan::{DigestKey, scan};
+use crate::dialects::scan::{PromptHasher, scan};
 use crate::gateway::tenants::uses_operator_keys;
 use crate::gateway::upstreams::upstreams;
 use crate::gateway::{Setup, prepare};
@@ -80,8 +80,9 @@ fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Decision> {
 
     let setup = Setup { upstreams: upstreams(&config), config };
     let scan = scan(body.as_bytes())?;
-    let digest = prepare::digest(&scan, RequestId::generate(), Preferences::default(), &setup, &DigestKey::default())
-        .map_err(|refusal| anyhow::anyhow!(refusal.message))?;
+    let digest =
+        prepare::digest(&scan, RequestId::generate(), Preferences::default(), &setup, &PromptHasher::default())
+            .map_err(|refusal| anyhow::anyhow!(refusal.message))?;
     let default = policy.default_complexity.unwrap_or(DEFAULT_COMPLEXITY);
     let assessed = assess(&digest.features, &config::shipped_weights(), default);
     let situation = Situation {
@@ -148,7 +149,7 @@ fn print(decision: &Decision) {
         let raw = candidate.raw.map(|raw| raw.to_string()).unwrap_or_default();
         let adjusted = candidate.raw.map(|raw| twelve_digits(adjusted_cost(raw, candidate.quality, exponent)));
         let verdict = match (&candidate.reason, rank) {
-            (Some(reason), _) => reason.clone().name(),
+            (Some(reason), _) => reason.name(),
             (None, 0) => "chosen".to_owned(),
             (None, _) => String::new(),
         };

@@ -11,5 +11,6 @@ pub mod gemini;
 pub mod json;
 pub mod openai_chat;
 pub mod scan;
+pub mod scrub;
 pub mod splice;
 pub mod translate;

@@ -157,6 +157,9 @@ pub trait UpstreamDialect: Send + Sync {
     /// [`AnswerError`] where it is an error in disguise or cannot be read.
     fn decode_answer(&self, body: &[u8], origin: &str, undo: &Undo) -> Result<Answer, AnswerError>;
 
+    /// Reads the body of an answer whose status says that the call failed, whatever it is made of.
+    fn decode_error(&self, status: StatusCode, body: &[u8]) -> ProviderError;
+
     /// Starts reading a stream; `origin` as above.
     fn stream_decoder(&self, origin: &str, undo: Undo) -> Box<dyn StreamDecoder>;
 }

@@ -236,10 +236,7 @@ impl Attempt<'_> {
     fn read_error(&self, status: StatusCode, body: &[u8]) -> ProviderError {
         match self.upstream.translation() {
             None => read_error(status, body),
-            Some(_) if self.upstream.config.profile.dialect == crate::providers::Dialect::Anthropic => {
-                crate::dialects::anthropic::read_error(status, body)
-            }
-            Some(_) => crate::dialects::gemini::error::decode(status, body),
+            Some(dialect) => dialect.decode_error(status, body),
         }
     }
 

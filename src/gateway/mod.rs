@@ -44,7 +44,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
 use crate::config::{Config, Environment};
-use crate::dialects::scan::DigestKey;
+use crate::dialects::scan::PromptHasher;
 use crate::store::Store;
 use crate::telemetry::Meters;
 use crate::upstream::client::Client;
@@ -103,7 +103,7 @@ pub struct Gateway {
     /// What is under way.
     pub drain: Arc<Drain>,
     /// What cache keys are made with.
-    pub prompt_hasher: DigestKey,
+    pub prompt_hasher: PromptHasher,
     /// The date.
     pub clock: Arc<dyn Clock>,
     /// When it started.

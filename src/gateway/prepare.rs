@@ -1,14 +1,14 @@
 //! From a scanned body and its headers to all that the tenant actor is told of a request.
 
 use aipipe_actors::identity::RequestId;
-use aipipe_actors::routing::digest::{ClientDialect, Digest, PromptKey, Requested};
+use aipipe_actors::routing::digest::{ClientDialect, Digest, Requested};
 use aipipe_actors::routing::preferences::{CacheMode, Preferences};
 use aipipe_actors::routing::signals::Features;
 use http::StatusCode;
 
 use super::refusal::Refusal;
 use super::{Setup, wishes};
-use crate::dialects::scan::{DigestKey, Scan, preferences};
+use crate::dialects::scan::{PromptHasher, Scan, preferences};
 
 /// The name with which a client leaves the choice to AiPipe.
 pub const AUTO: &str = "auto";
@@ -23,7 +23,7 @@ pub fn digest(
     request_id: RequestId,
     headers: Preferences,
     setup: &Setup,
-    key: &DigestKey,
+    hasher: &PromptHasher,
 ) -> Result<Digest, Refusal> {
     let body = scan.preferences.map(preferences).transpose()?.unwrap_or_default();
     let preferences = wishes::overlay(body, headers);
@@ -46,17 +46,9 @@ pub fn digest(
         output_limit: scan.output_limit,
         choices: scan.choices,
         stream: scan.stream,
-        cache_key: cached.then(|| prompt_key(scan, key)),
+        cache_key: cached.then(|| scan.prompt_key(hasher, &[ClientDialect::Chat.as_str()])),
         preferences,
     })
-}
-
-fn prompt_key(scan: &Scan<'_>, key: &DigestKey) -> PromptKey {
-    use std::hash::{BuildHasher, Hash, Hasher, RandomState};
-    let _ = RandomState::new().build_hasher();
-    let mut hasher = std::hash::DefaultHasher::new();
-    scan.digest(key).hash(&mut hasher);
-    PromptKey(u128::from(hasher.finish()))
 }
 
 /// What a model's name means: `auto`, `provider/model` where the part before the first slash is a provider, a model's name otherwise.

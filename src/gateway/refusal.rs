@@ -216,7 +216,7 @@ fn list_by_reason(decision: &Decision) -> String {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for candidate in &decision.candidates {
         let Some(reason) = &candidate.reason else { continue };
-        groups.entry(reason.clone().name()).or_default().push(format!("{}/{}", candidate.provider, candidate.model));
+        groups.entry(reason.name()).or_default().push(format!("{}/{}", candidate.provider, candidate.model));
     }
     let groups: Vec<String> =
         groups.into_iter().map(|(reason, models)| format!("{reason}: {}", models.join(", "))).collect();

@@ -21,7 +21,7 @@ use super::tokens::Tokens;
 use super::upstreams::upstreams;
 use super::{Aggregator, Gateway, Setup, Source};
 use crate::config::{self, Change, Config, ConfigErrors, ProviderConfig};
-use crate::dialects::scan::DigestKey;
+use crate::dialects::scan::PromptHasher;
 use crate::store::{MasterKeySource, Settings, Store, StoreError};
 use crate::telemetry::{LabelBounds, Meters, TenantLabel};
 use crate::upstream::client::Client;
@@ -126,7 +126,7 @@ impl Gateway {
             world,
             aggregator,
             drain: Arc::new(Drain::default()),
-            prompt_hasher: DigestKey::default(),
+            prompt_hasher: PromptHasher::default(),
             clock,
             started: Instant::now(),
             providers: providers_supervisor,

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::dialects::scrub::scrub;
 use crate::dialects::translate::ProviderError;
 
 /// Anthropic's own status for an overloaded service.
@@ -33,7 +34,7 @@ enum Details<'a> {
 }
 
 /// Reads the body of an answer whose status says that the call failed.
-pub fn read_error(status: StatusCode, body: &[u8]) -> ProviderError {
+pub(super) fn read_error(status: StatusCode, body: &[u8]) -> ProviderError {
     match std::str::from_utf8(body).ok().and_then(read_envelope) {
         Some(error) => ProviderError { status, ..error },
         None => ProviderError { status, code: None, message: describe(status, body), param: None, retry_after: None },
@@ -98,33 +99,4 @@ fn describe(status: StatusCode, body: &[u8]) -> String {
         "plain text in place of an error"
     };
     format!("the provider answered {} with {what}", status.as_u16())
-}
-
-/// The message without what belongs to the operator's account: keys, organisations and the UUIDs that name them.
-fn scrub(message: &str) -> String {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let mut clean = String::with_capacity(message.len());
-    let mut rest = message;
-    while let Some(start) = rest.find(is_word) {
-        let (between, tail) = rest.split_at(start);
-        let end = tail.find(|c| !is_word(c)).unwrap_or(tail.len());
-        let (word, after) = tail.split_at(end);
-        clean.push_str(between);
-        clean.push_str(if is_secret(word) { "[removed]" } else { word });
-        rest = after;
-    }
-    clean.push_str(rest);
-    clean
-}
-
-/// Whether a word names a key or an account: it opens like one and is no plain word (`user_location` is a field).
-fn is_secret(word: &str) -> bool {
-    let opens_like_one = ["sk-", "org-", "org_", "apikey_", "user_"].iter().any(|prefix| word.starts_with(prefix));
-    let is_id = opens_like_one && word.len() >= 8 && word.bytes().any(|b| b.is_ascii_digit());
-    let is_uuid = word.len() == 36
-        && word.bytes().enumerate().all(|(at, b)| match at {
-            8 | 13 | 18 | 23 => b == b'-',
-            _ => b.is_ascii_hexdigit(),
-        });
-    is_id || is_uuid
 }

@@ -20,11 +20,10 @@ mod usage;
 mod tests;
 
 use aipipe_actors::catalogue::Model;
-
-pub use error::read_error;
+use http::StatusCode;
 
 use super::conversation::{Answer, Conversation};
-use super::translate::{AnswerError, CannotCarry, EncodedRequest, StreamDecoder, Undo, UpstreamDialect};
+use super::translate::{AnswerError, CannotCarry, EncodedRequest, ProviderError, StreamDecoder, Undo, UpstreamDialect};
 
 /// The Messages dialect as an upstream.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +36,10 @@ impl UpstreamDialect for Anthropic {
 
     fn decode_answer(&self, body: &[u8], origin: &str, undo: &Undo) -> Result<Answer, AnswerError> {
         answer::decode(body, origin, undo)
+    }
+
+    fn decode_error(&self, status: StatusCode, body: &[u8]) -> ProviderError {
+        error::read_error(status, body)
     }
 
     fn stream_decoder(&self, origin: &str, undo: Undo) -> Box<dyn StreamDecoder> {

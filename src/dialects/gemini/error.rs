@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::dialects::scrub::scrub;
 use crate::dialects::translate::ProviderError;
 
 #[derive(Debug, Deserialize)]
@@ -38,7 +39,7 @@ struct Envelope {
 }
 
 /// Reads the body of an answer that is not 200; `status` is the answer's own.
-pub fn decode(status: StatusCode, body: &[u8]) -> ProviderError {
+pub(super) fn decode(status: StatusCode, body: &[u8]) -> ProviderError {
     match read(body) {
         Some(error) => ProviderError { status, ..error.into_provider_error() },
         None => ProviderError {
@@ -104,27 +105,6 @@ fn http_status(name: &str) -> StatusCode {
     }
 }
 
-/// What stands right before a key, a project's id or its number in Google's messages.
-const MARKS: [&str; 7] = ["AIza", "AQ.", "key=", "project=", "project_number:", "projects/", "project "];
-
-/// Replaces keys and project ids; of `project `, which is also a plain word, only a number after it.
-fn scrub(message: &str) -> String {
-    let mut rest = message;
-    let mut clean = String::with_capacity(message.len());
-    while let Some((at, mark)) = MARKS.iter().filter_map(|mark| Some((rest.find(mark)?, *mark))).min() {
-        let (before, from) = rest.split_at(at + mark.len());
-        let is_secret = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        let end = from.find(|c| !is_secret(c)).unwrap_or(from.len());
-        let (secret, after) = from.split_at(end);
-        let only_a_word = mark == "project " && !secret.starts_with(|c: char| c.is_ascii_digit());
-        clean.push_str(before);
-        clean.push_str(if only_a_word || secret.is_empty() { secret } else { "[…]" });
-        rest = after;
-    }
-    clean.push_str(rest);
-    clean
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
@@ -170,16 +150,5 @@ mod tests {
             assert_eq!((error.status, error.code), (StatusCode::BAD_GATEWAY, None));
             assert!(!error.message.contains("html"));
         }
-    }
-
-    #[test]
-    fn d177_keys_and_projects_are_scrubbed() {
-        let leaky = "Consumer 'projects/my-team-123' with key AIzaSyD-abc_1 (https://x/?key=secret&project=42): \
-                     API was not used in project 8123 before; the project is new. project_number:99";
-        assert_eq!(
-            scrub(leaky),
-            "Consumer 'projects/[…]' with key AIza[…] (https://x/?key=[…]&project=[…]): \
-             API was not used in project […] before; the project is new. project_number:[…]"
-        );
     }
 }

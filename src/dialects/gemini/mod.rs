@@ -8,7 +8,7 @@
 //! such parts need no counterpart. Source of the protocol: <https://ai.google.dev/api/generate-content>.
 
 pub mod answer;
-pub mod error;
+mod error;
 mod generation;
 pub mod names;
 pub mod request;
@@ -17,11 +17,12 @@ mod schema;
 pub mod stream;
 
 use aipipe_actors::catalogue::Model;
+use http::StatusCode;
 
 use self::names::ToolNames;
 use self::stream::GeminiStream;
 use super::conversation::{Answer, Conversation};
-use super::translate::{AnswerError, CannotCarry, EncodedRequest, StreamDecoder, Undo, UpstreamDialect};
+use super::translate::{AnswerError, CannotCarry, EncodedRequest, ProviderError, StreamDecoder, Undo, UpstreamDialect};
 
 /// The kind of [`Opaque`](super::conversation::Opaque) that Gemini's models make.
 const THOUGHT_SIGNATURE: &str = "thought_signature";
@@ -37,6 +38,10 @@ impl UpstreamDialect for Gemini {
 
     fn decode_answer(&self, body: &[u8], origin: &str, undo: &Undo) -> Result<Answer, AnswerError> {
         answer::decode(body, origin, &ToolNames::from_undo(undo.clone()))
+    }
+
+    fn decode_error(&self, status: StatusCode, body: &[u8]) -> ProviderError {
+        error::decode(status, body)
     }
 
     fn stream_decoder(&self, origin: &str, undo: Undo) -> Box<dyn StreamDecoder> {

@@ -7,8 +7,8 @@
 
 mod ask;
 mod content;
-mod digest;
 mod preferences;
+mod prompt_key;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -20,8 +20,8 @@ use aipipe_actors::catalogue::{Capabilities, Capability};
 use aipipe_actors::routing::tokens::Estimator;
 
 pub use ask::Ask;
-pub use digest::{Digest, DigestKey};
 pub use preferences::preferences;
+pub use prompt_key::PromptHasher;
 
 use super::conversation::Reasoning;
 use super::json::{Cursor, Fault, Key, Kind, Text};

@@ -231,8 +231,8 @@ fn base64_is_not_counted_as_text() {
 
 #[test]
 fn digests_tell_requests_apart_and_nothing_else() {
-    let key = DigestKey::default();
-    let digest = |text: &str| scan(text.as_bytes()).unwrap().digest(&key);
+    let key = PromptHasher::default();
+    let digest = |text: &str| scan(text.as_bytes()).unwrap().prompt_key(&key, &["chat"]);
     let base = r#"{"model":"a","messages":[{"role":"user","content":"x y"}],"temperature":1}"#;
     let same = [r#"{ "temperature" : 1, "messages" : [ { "role" : "user",
             "content" : "x y" } ], "model" : "b", "stream" : false, "user": "u", "metadata": {}, "aipipe": {}, "top_p": null }"#];

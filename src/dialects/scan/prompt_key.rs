@@ -7,18 +7,16 @@ use std::borrow::Cow;
 use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::hash::{BuildHasher, Hasher};
 
+use aipipe_actors::routing::digest::PromptKey;
+
 use super::Scan;
 
 /// Members that change what is done with the answer and not what it is.
 const IGNORED: [&str; 6] = ["model", "aipipe", "stream", "stream_options", "user", "metadata"];
 
-/// What a body asks, in 128 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Digest(u64, u64);
-
-/// The secret that digests are made with: one for each process.
+/// The secret that keys are made with: one for each process.
 #[derive(Debug, Clone, Default)]
-pub struct DigestKey(RandomState, RandomState);
+pub struct PromptHasher(RandomState, RandomState);
 
 /// Feeds both hashes with pieces whose borders do not depend on white space.
 struct Feed {
@@ -90,8 +88,9 @@ fn string_length(text: &[u8]) -> usize {
 }
 
 impl Scan<'_> {
-    /// The digest of all that decides the answer, the model apart, which is part of the cache key by itself.
-    pub fn digest(&self, key: &DigestKey) -> Digest {
+    /// The key of all that decides the answer, the model apart, which is part of the cache key by itself. `surface` is what decides it
+    /// beside the body: the client's dialect and the version that it asks for.
+    pub fn prompt_key(&self, hasher: &PromptHasher, surface: &[&str]) -> PromptKey {
         let mut members: Vec<(Cow<'_, str>, &str)> = self
             .spans
             .members
@@ -100,12 +99,16 @@ impl Scan<'_> {
             .filter(|(name, value)| *value != "null" && !IGNORED.contains(&&**name))
             .collect();
         members.sort_unstable();
-        let mut feed = Feed { hashers: [key.0.build_hasher(), key.1.build_hasher()], gathered: [0; 64], length: 0 };
+        let mut feed =
+            Feed { hashers: [hasher.0.build_hasher(), hasher.1.build_hasher()], gathered: [0; 64], length: 0 };
+        for part in surface {
+            feed.string(part.as_bytes());
+        }
         for (name, value) in members {
             feed.string(name.as_bytes());
             feed.value(value.as_bytes());
         }
         let [first, second] = feed.hashers;
-        Digest(first.finish(), second.finish())
+        PromptKey(u128::from(first.finish()) << 64 | u128::from(second.finish()))
     }
 }
