@@ -206,6 +206,13 @@ impl Book {
         }
     }
 
+    /// Until when no call of this model may go out; `None` where one may go out now.
+    pub fn open_until(&self, model: &ModelId, now: Instant) -> Option<Instant> {
+        let circuits =
+            self.models.get(model).into_iter().chain([&self.reach]).filter_map(|health| health.circuit.opened());
+        circuits.map(|opened| opened.until).filter(|until| *until > now).max()
+    }
+
     /// Takes in how a call ended; tells whether a circuit changed.
     pub fn record(&mut self, report: CallReport, at: Moment) -> Change {
         let health = self.models.entry(report.model.clone()).or_default();

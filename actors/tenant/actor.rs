@@ -285,7 +285,7 @@ impl Tenant {
             if !reachable.contains(&model.provider) {
                 return Standing::Barred(Reason::NoKey);
             }
-            if self.estate.cooling.until(&model.provider, &model.id, now).is_some() {
+            if self.estate.cooling.of(&model.provider, &model.id, now).is_some() {
                 return Standing::Barred(Reason::CoolingDown);
             }
             provider

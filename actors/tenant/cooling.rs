@@ -5,25 +5,35 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+use crate::fault::Fault;
 use crate::identity::{ModelId, ProviderId};
 
 /// The longest list; beyond it the waits that end first are forgotten.
 const MOST: usize = 4_096;
 
+/// Until when a key waits, and what for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoolDown {
+    /// Its end.
+    pub until: Instant,
+    /// What the provider said.
+    pub fault: Fault,
+}
+
 /// Which of a tenant's keys wait until when, for all models of a provider or for one.
 #[derive(Debug, Default)]
-pub struct Cooling(Mutex<HashMap<(ProviderId, Option<ModelId>), Instant>>);
+pub struct Cooling(Mutex<HashMap<(ProviderId, Option<ModelId>), CoolDown>>);
 
 impl Cooling {
     /// Lets a key wait; `model`: for this model only.
-    pub fn wait(&self, provider: ProviderId, model: Option<ModelId>, until: Instant) {
+    pub fn wait(&self, provider: ProviderId, model: Option<ModelId>, cool_down: CoolDown) {
         let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waits.len() >= MOST {
             let now = Instant::now();
-            waits.retain(|_, until| *until > now);
+            waits.retain(|_, wait| wait.until > now);
         }
         if waits.len() < MOST {
-            waits.insert((provider, model), until);
+            waits.insert((provider, model), cool_down);
         }
     }
 
@@ -33,13 +43,14 @@ impl Cooling {
         waits.retain(|(at, _), _| at != provider);
     }
 
-    /// Until when the key must wait for this model, if it must.
-    pub fn until(&self, provider: &ProviderId, model: &ModelId, now: Instant) -> Option<Instant> {
+    /// The wait of the key for this model that ends last, if it must wait.
+    pub fn of(&self, provider: &ProviderId, model: &ModelId, now: Instant) -> Option<CoolDown> {
         let waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waits.is_empty() {
             return None;
         }
-        let of = |model: Option<ModelId>| waits.get(&(provider.clone(), model)).copied().filter(|until| *until > now);
-        of(None).max(of(Some(model.clone())))
+        let of = |model: Option<ModelId>| waits.get(&(provider.clone(), model)).copied();
+        let both = of(None).into_iter().chain(of(Some(model.clone())));
+        both.filter(|wait| wait.until > now).max_by_key(|wait| wait.until)
     }
 }

@@ -132,12 +132,9 @@ impl Attempt<'_> {
         let Outgoing { call, reading, .. } = outgoing;
         let first = self.first_deadline();
         let response = self.send(call, first, course).await?;
-        let is_stream = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.starts_with("text/event-stream"));
-        if !is_stream {
+        // Some compatible servers give no type or a wrong one; these two are certainly none.
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if content_type.is_some_and(|value| value.starts_with("application/json") || value.starts_with("text/html")) {
             return Err(self.not_a_stream(response, &reading).await);
         }
         let reader = stream_reading(reading, &self.origin(), self.shape.clone(), self.view);

@@ -413,6 +413,9 @@ impl Course {
             tracing::error!(request_id = %self.digest.request_id, tenant = %self.tenant.id, %error, "a cache hit is not delivered");
             Refusal::ledger()
         })?;
+        if let Some(admission) = &mut self.admission {
+            admission.used(closing.at, 0);
+        }
         self.tell(&closing, latency);
         Ok(())
     }

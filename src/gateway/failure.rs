@@ -85,27 +85,27 @@ impl Failure {
         self.status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_REQUEST)
     }
 
-    /// What the class means, for the client.
-    pub(super) fn explanation(&self) -> &'static str {
-        match self.fault {
-            Fault::Key => "the provider refuses the key that AiPipe has for it; the operator or tenant must replace it",
-            Fault::Quota => "the account behind the key that AiPipe has for the provider is out of money or quota",
-            Fault::RateLimited => "the provider's rate limit for this key is reached",
-            Fault::Overloaded => "the provider says that it is overloaded",
-            Fault::Upstream => "the provider failed",
-            Fault::Unreachable => "the provider cannot be reached",
-            Fault::Broken => "the connection broke before the answer's end",
-            Fault::Silent => "the provider did not answer in time",
-            Fault::Stalled => "the answer stalled",
-            Fault::Malformed => "the provider sent what is no answer",
-            Fault::ClientDeadline => "no answer in time",
-            Fault::ModelMissing => "the provider does not serve this model",
-            Fault::Request | Fault::ContextLength | Fault::ContentPolicy | Fault::ClientGone => "refused",
-        }
-    }
-
     /// Whether the provider refuses what the client asks, so that the client is told in the provider's words.
     pub fn is_about_the_request(&self) -> bool {
         matches!(self.fault, Fault::Request | Fault::ContextLength | Fault::ContentPolicy)
+    }
+}
+
+/// What the class means, for the client.
+pub(super) fn explanation(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Key => "the provider refuses the key that AiPipe has for it; the operator or tenant must replace it",
+        Fault::Quota => "the account behind the key that AiPipe has for the provider is out of money or quota",
+        Fault::RateLimited => "the provider's rate limit for this key is reached",
+        Fault::Overloaded => "the provider says that it is overloaded",
+        Fault::Upstream => "the provider failed",
+        Fault::Unreachable => "the provider cannot be reached",
+        Fault::Broken => "the connection broke before the answer's end",
+        Fault::Silent => "the provider did not answer in time",
+        Fault::Stalled => "the answer stalled",
+        Fault::Malformed => "the provider sent what is no answer",
+        Fault::ClientDeadline => "no answer in time",
+        Fault::ModelMissing => "the provider does not serve this model",
+        Fault::Request | Fault::ContextLength | Fault::ContentPolicy | Fault::ClientGone => "refused",
     }
 }

@@ -12,6 +12,7 @@ use aipipe_actors::routing::decision::{Decision, Reason};
 use aipipe_actors::routing::preferences::Preferences;
 use aipipe_actors::runtime::CallError;
 use aipipe_actors::tenant::answers::{AnswerKey, CachedAnswer};
+use aipipe_actors::tenant::cooling::CoolDown;
 use aipipe_actors::tenant::flight::{Follower, Landing, Leader};
 use aipipe_actors::tenant::{Denial, Dispatch, Message, Passed, Question, Reply, Stage};
 use bytes::Bytes;
@@ -246,8 +247,38 @@ impl Journey<'_> {
             (_, Denial::Limit(reached)) => Refusal::limited(reached),
             (_, Denial::Budget(over)) => Refusal::over_budget(&over),
             (Some(Refused::Unfit(refusal)), _) => refusal.clone(),
-            (None, Denial::NoCandidate(decision)) => Refusal::no_candidate(&decision, &course.digest().requested),
+            (None, Denial::NoCandidate(decision)) => self
+                .out_of_reach(&decision)
+                .unwrap_or_else(|| Refusal::no_candidate(&decision, &course.digest().requested)),
         })
+    }
+
+    /// Where what could serve is only out of reach for a while: what is waited for, and how long.
+    fn out_of_reach(&self, decision: &Decision) -> Option<Refusal> {
+        let now = Instant::now();
+        let providers = self.gateway.world.providers.load();
+        let mut soonest: Option<(Instant, Option<(&ProviderId, Fault)>)> = None;
+        for candidate in &decision.candidates {
+            let wait = match candidate.reason {
+                Some(Reason::CoolingDown) => {
+                    let wait = self.tenant.estate.cooling.of(&candidate.provider, &candidate.model, now);
+                    wait.map(|wait| (wait.until, Some((&candidate.provider, wait.fault))))
+                }
+                Some(Reason::CircuitOpen) => providers
+                    .get(&candidate.provider)
+                    .and_then(|(provider, _)| Some((provider.snapshot().open_until(&candidate.model, now)?, None))),
+                _ => None,
+            };
+            if let Some(wait) = wait.filter(|wait| soonest.is_none_or(|soonest| wait.0 < soonest.0)) {
+                soonest = Some(wait);
+            }
+        }
+        let (until, fault) = soonest?;
+        let refusal = match fault {
+            Some((provider, fault)) => Refusal::cooling(provider, fault),
+            None => Refusal::unreachable(decision),
+        };
+        Some(Refusal { retry_after: Some(until - now), ..refusal })
     }
 
     /// Lets the model that failed last be asked again, once, after a short wait, where its fault may have passed by then.
@@ -382,7 +413,8 @@ impl Journey<'_> {
         };
         if let Some(cooled) = cooled {
             let until = Instant::now() + cool_down(failure.fault, failure.retry_after);
-            self.tenant.estate.cooling.wait(provider.clone(), cooled, until);
+            let wait = CoolDown { until, fault: failure.fault };
+            self.tenant.estate.cooling.wait(provider.clone(), cooled, wait);
         }
         if consequence.failover == Failover::Provider {
             self.passed.push(Passed { provider: provider.clone(), model: None, reason: Reason::Excluded });

@@ -4,13 +4,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aipipe_actors::fault::Fault;
+use aipipe_actors::identity::ProviderId;
 use aipipe_actors::routing::decision::{Decision, Reason};
 use aipipe_actors::routing::digest::Requested;
 use aipipe_actors::tenant::account::{LimitReached, OverBudget};
 use aipipe_actors::tenant::flight::SharedRefusal;
 use http::StatusCode;
 
-use super::failure::Failure;
+use super::failure::{Failure, explanation};
 use super::tenants::TenantError;
 use crate::dialects::translate::{ClientError, InvalidRequest};
 
@@ -120,14 +122,12 @@ impl Refusal {
                 ..Self::new(StatusCode::FORBIDDEN, "model_not_allowed", message)
             };
         }
-        let listed = list_by_reason(decision);
         let passing =
             |reason: &Reason| matches!(reason, Reason::CircuitOpen | Reason::Overloaded | Reason::CoolingDown);
         if reasons().any(|reason| passing(&reason)) {
-            return Self::unavailable(format!(
-                "every model that could serve this is out of reach for the moment: {listed}"
-            ));
+            return Self::unreachable(decision);
         }
+        let listed = list_by_reason(decision);
         let mut parameters =
             reasons().filter_map(|reason| reason.name().strip_prefix("capability:").map(str::to_owned));
         let param = parameters.next().filter(|first| parameters.all(|other| other == *first));
@@ -136,6 +136,24 @@ impl Refusal {
             false => format!("no reachable model can serve this request: {listed}"),
         };
         Self { param, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_candidate", message) }
+    }
+
+    /// Every model that could serve is out of reach for the moment.
+    pub fn unreachable(decision: &Decision) -> Self {
+        let listed = list_by_reason(decision);
+        Self::unavailable(format!("every model that could serve this is out of reach for the moment: {listed}"))
+    }
+
+    /// The provider refused the tenant's key, or this use of it, a short while ago and is not asked again yet: the client is told what it
+    /// would be told if it were.
+    pub fn cooling(provider: &ProviderId, fault: Fault) -> Self {
+        let consequence = fault.consequence();
+        let status = consequence.status.and_then(|status| StatusCode::from_u16(status).ok());
+        let message = format!("{provider}: {}; AiPipe asks it again after the wait told", explanation(fault));
+        match (status, consequence.code) {
+            (Some(status), Some(code)) => Self::new(status, code, message),
+            _ => Self::new(StatusCode::NOT_FOUND, "model_not_found", message),
+        }
     }
 
     /// The tenant cannot be served.
@@ -164,7 +182,7 @@ impl Refusal {
         match (status, consequence.code) {
             (Some(status), Some(code)) => Self {
                 retry_after,
-                ..Self::new(status, code, format!("{provider}: {}: {}", failure.explanation(), failure.message))
+                ..Self::new(status, code, format!("{provider}: {}: {}", explanation(failure.fault), failure.message))
             },
             // The client's own fault, in the provider's words.
             _ => Self {

@@ -120,6 +120,9 @@ async fn what_no_candidate_can_mend_is_told_in_the_clients_dialect() {
         let row = &bench.rows().await[0];
         assert_eq!(row["outcome"], "failed");
         assert_eq!(row["attempts"].as_array().unwrap().len(), attempts, "{behaviour:?}: {row}");
+        // Who asks again is told the same, whether or not the provider is asked again so soon.
+        let again = bench.refused(&ask(FIRST, "Hello again")).await;
+        assert_eq!((again.status, again.code().as_str()), (status, code), "{behaviour:?}: {}", again.text);
         assert!(!answer.text.contains(bench.simulator.api_key(Provider::OpenAi)));
         bench.idle().await;
     }
