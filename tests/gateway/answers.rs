@@ -86,3 +86,114 @@ async fn a_tool_call_goes_there_and_back_at_every_provider() {
         assert!(!answer.content().is_empty(), "{provider}: {}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn the_decision_joins_the_answer_where_it_is_asked_for() {
+    let bench = Bench::start().await;
+    let explained = |mut body: serde_json::Value| {
+        body["aipipe"] = json!({"explain": true, "complexity": 0.9});
+        body
+    };
+    let whole = bench.answered(&explained(ask("auto", "Hello"))).await;
+    let hit = bench.answered(&explained(ask("auto", "Hello"))).await;
+    assert_eq!((hit.header("x-aipipe-cache"), hit.header("x-aipipe-complexity")), ("hit", "0.900"));
+    let stream = Answer::read(bench.chat(&explained(ask_stream("auto", "Hello"))).send().await.unwrap()).await.ok();
+    assert!(stream.is_whole_stream() && !stream.streamed().is_empty());
+    let routed = bench.post("/v1/route", &explained(ask("auto", "Hello"))).send().await.unwrap();
+    let routed = Answer::read(routed).await.ok().json();
+    let row = bench.rows().await.pop().unwrap();
+    for decision in [
+        &whole.json()["aipipe"]["decision"],
+        &hit.json()["aipipe"]["decision"],
+        &stream.chunks()[0]["aipipe"]["decision"],
+        &routed,
+        &row["decision"],
+    ] {
+        assert_eq!((&decision["signal"], &decision["complexity"]), (&json!("override"), &json!(0.9)), "{decision}");
+        assert_eq!(decision["chosen"]["model"], whole.header("x-aipipe-model"), "{decision}");
+        assert_eq!(decision["candidates"][0]["rank"], 1);
+        recompute(decision);
+    }
+    let plain = bench.answered(&ask("auto", "Hello")).await;
+    assert!(plain.json().get("aipipe").is_none());
+}
+
+/// Every number of a decision follows from the others.
+fn recompute(decision: &serde_json::Value) {
+    let usd = |value: &serde_json::Value| value.as_str().unwrap().parse::<f64>().unwrap();
+    let exponent = (decision["complexity"].as_f64().unwrap() - 0.25).max(0.0) * 6.0;
+    assert!((decision["exponent"].as_f64().unwrap() - exponent).abs() < 1e-12);
+    let mut last = 0.0;
+    for candidate in decision["candidates"].as_array().unwrap() {
+        if candidate["raw_cost_usd"].is_null() {
+            continue;
+        }
+        let quality = candidate["quality"].as_f64().unwrap();
+        let adjusted = usd(&candidate["raw_cost_usd"]) / quality.powf(exponent);
+        assert!((usd(&candidate["adjusted_cost_usd"]) / adjusted - 1.0).abs() < 1e-11, "{candidate}");
+        let effective = usd(&candidate["adjusted_cost_usd"]) * candidate["penalty"].as_f64().unwrap();
+        assert!((usd(&candidate["effective_cost_usd"]) / effective - 1.0).abs() < 1e-11, "{candidate}");
+        if candidate["eligible"] == true {
+            assert!(effective >= last, "{candidate}");
+            last = effective;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_narrows_the_choice_and_orders_the_fall_back() {
+    let bench = Bench::start().await;
+    let with = |model: &str, wishes: serde_json::Value| {
+        let mut body = ask(model, "Hello");
+        body["aipipe"] = wishes;
+        body
+    };
+    for (body, provider) in [
+        (with("auto", json!({"providers": ["gemini"]})), "gemini"),
+        (with("auto", json!({"models": ["anthropic/claude-haiku-4-5"]})), "anthropic"),
+        (with("gpt-4o-mini", json!({"exclude": ["openrouter"]})), "openai"),
+        (with("openrouter/openai/gpt-4o-mini", json!({})), "openrouter"),
+    ] {
+        assert_eq!(bench.answered(&body).await.header("x-aipipe-provider"), provider, "{body}");
+    }
+    let request = bench.chat(&ask("auto", "Hello")).header("x-aipipe-models", "xai/grok-4.3, nothing");
+    assert_eq!(Answer::read(request.send().await.unwrap()).await.ok().header("x-aipipe-provider"), "xai");
+
+    bench.simulator.script(Provider::OpenAi, Behaviour::status(500));
+    let ordered = json!({"models": ["gemini/gemini-3.5-flash", "anthropic/claude-haiku-4-5"]});
+    let mut body = with("openai/gpt-4o-mini", ordered);
+    body["temperature"] = json!(0.5);
+    let answer = bench.answered(&body).await;
+    assert_eq!(answer.header("x-aipipe-provider"), "gemini", "the first of the list, not the cheapest");
+}
+
+#[tokio::test]
+async fn what_only_tunes_is_left_out_and_named() {
+    let bench = Bench::start().await;
+    let mut body = ask("anthropic/claude-haiku-4-5", "Hello");
+    body["user"] = json!("me");
+    body["seed"] = json!(7);
+    body["store"] = json!(false);
+    let answer = bench.answered(&body).await;
+    let dropped: Vec<&str> = answer.header("x-aipipe-dropped").split(", ").collect();
+    for name in ["user", "seed", "store"] {
+        assert!(dropped.contains(&name), "{dropped:?}");
+    }
+    let sent = &bench.simulator.calls_of(Provider::Anthropic)[0].body;
+    assert!(!String::from_utf8_lossy(sent).contains("aipipe"));
+}
+
+#[tokio::test]
+async fn what_passes_through_passes_byte_for_byte() {
+    let bench = Bench::start().await;
+    let odd = concat!(
+        r#"{ "model" : "openai/gpt-4o-mini" ,"temperature":1.0e0, "metadata":{"b" :"1"}, "#,
+        r#""messages":[ {"content":"caf\u00e9 \/ 😀","role":"user"} ],"aipipe":{"cache":"off"},"user":"me"}"#
+    );
+    let request = bench.client.post(bench.url("/v1/chat/completions")).body(odd);
+    let answer = Answer::read(request.send().await.unwrap()).await.ok();
+    assert_eq!(answer.header("x-aipipe-dropped"), "");
+    let sent = bench.simulator.calls_of(Provider::OpenAi).pop().unwrap().body;
+    let expected = odd.replace("openai/gpt-4o-mini", "gpt-4o-mini").replace(r#","aipipe":{"cache":"off"}"#, "");
+    assert_eq!(String::from_utf8(sent.to_vec()).unwrap(), expected);
+}
