@@ -1,24 +1,155 @@
-//! From the five signals to one complexity.
+//! From the counts and signals of a request to one complexity.
+//!
+//! The log-odds that a cheap model fails where a strong one succeeds are a weighted sum of the five signals, corrected by small decision
+//! trees over what the signals are made of. A rising curve turns them into a complexity that uses the whole of 0..=1. All numbers are data:
+//! `config/scorer.toml`.
 
 use serde::Deserialize;
 
 use super::decision::Basis;
-use super::signals::{Features, Signals};
+use super::signals::{Features, Measure, Signals};
 
-/// How much each signal weighs. Read from a data file.
+/// What a tree looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+enum Input {
+    /// A count as it is: `maths`.
+    Count(Measure),
+    /// A count for each thousand words of the ask: `maths/words`.
+    Share(Measure),
+}
+
+impl TryFrom<String> for Input {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (name, share) = match text.strip_suffix("/words") {
+            Some(name) => (name, true),
+            None => (text.as_str(), false),
+        };
+        let measure = Measure::named(name).ok_or_else(|| format!("nothing is counted under the name `{name}`"))?;
+        Ok(if share { Self::Share(measure) } else { Self::Count(measure) })
+    }
+}
+
+impl Input {
+    fn of(self, features: &Features) -> f64 {
+        match self {
+            Self::Count(measure) => f64::from(features.get(measure)),
+            Self::Share(measure) => {
+                let words = f64::from(features.get(Measure::Words).max(1));
+                f64::from(features.get(measure)) * 1_000.0 / words
+            }
+        }
+    }
+}
+
+/// A symmetric decision tree: every level asks one question of all requests, and the answers together name the leaf.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Tree {
+    /// Whether an input is above a threshold, the first question first.
+    above: Vec<(Input, f64)>,
+    /// What each leaf adds to the log-odds; a yes to the first question leads to the second half.
+    add: Vec<f64>,
+}
+
+impl Tree {
+    fn of(&self, features: &Features) -> f64 {
+        let leaf = self
+            .above
+            .iter()
+            .fold(0, |leaf, (input, threshold)| leaf * 2 + usize::from(input.of(features) > *threshold));
+        self.add.get(leaf).copied().unwrap_or(0.0)
+    }
+}
+
+/// How signals and counts become a complexity. Read from a data file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Weights {
-    /// Of prompt length.
-    pub length: f64,
-    /// Of code presence.
-    pub code: f64,
-    /// Of keywords.
-    pub keywords: f64,
-    /// Of structural complexity.
-    pub structure: f64,
-    /// Of conversation depth.
-    pub depth: f64,
+    version: u32,
+    bias: f64,
+    signals: Signals,
+    trees: Vec<Tree>,
+    curve: Vec<(f64, f64)>,
+}
+
+/// [`Weights`] as they stand in a file, unchecked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    version: u32,
+    bias: f64,
+    signals: Signals,
+    #[serde(default)]
+    trees: Vec<Tree>,
+    curve: Vec<(f64, f64)>,
+}
+
+/// Deepest tree of a file.
+const DEEPEST: usize = 6;
+
+impl TryFrom<Written> for Weights {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let Written { version, bias, signals, trees, curve } = written;
+        for (number, tree) in trees.iter().enumerate() {
+            if tree.above.len() > DEEPEST || tree.add.len() != 1 << tree.above.len() {
+                return Err(format!("tree {number} has {} questions and {} leaves", tree.above.len(), tree.add.len()));
+            }
+        }
+        let rises =
+            curve.windows(2).all(|pair| matches!(pair, [(x, y), (next_x, next_y)] if x < next_x && y <= next_y));
+        if curve.is_empty() || !rises || curve.iter().any(|(_, y)| !(0.0..=1.0).contains(y)) {
+            return Err("the curve has to rise within 0..=1".to_owned());
+        }
+        let numbers = [bias, signals.length, signals.code, signals.keywords, signals.structure, signals.depth];
+        let leaves = trees.iter().flat_map(|tree| &tree.add);
+        if numbers.iter().chain(leaves).any(|number| !number.is_finite()) {
+            return Err("a weight is no number".to_owned());
+        }
+        Ok(Self { version, bias, signals, trees, curve })
+    }
+}
+
+impl Default for Weights {
+    /// Weights by judgement, for when no file is at hand: the signals alone.
+    fn default() -> Self {
+        let signals = Signals { length: 0.5, code: 1.0, keywords: 5.0, structure: 1.5, depth: 0.3 };
+        Self { version: 0, bias: -3.0, signals, trees: Vec::new(), curve: vec![(-4.0, 0.0), (0.0, 0.5), (4.0, 1.0)] }
+    }
+}
+
+impl Weights {
+    /// Which edition of the file they are; 0 for those built in.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Log-odds that the request needs a strong model.
+    fn log_odds(&self, features: &Features, signals: &Signals) -> f64 {
+        let weighted = self.signals.length * signals.length
+            + self.signals.code * signals.code
+            + self.signals.keywords * signals.keywords
+            + self.signals.structure * signals.structure
+            + self.signals.depth * signals.depth;
+        self.bias + weighted + self.trees.iter().map(|tree| tree.of(features)).sum::<f64>()
+    }
+
+    /// The curve at some log-odds: straight between its points, level beyond them.
+    fn complexity(&self, log_odds: f64) -> f64 {
+        let mut before: Option<(f64, f64)> = None;
+        for &(x, y) in &self.curve {
+            if log_odds <= x {
+                let Some((left, low)) = before else { return y };
+                return low + (y - low) * (log_odds - left) / (x - left);
+            }
+            before = Some((x, y));
+        }
+        before.map_or(0.0, |(_, last)| last)
+    }
 }
 
 /// A complexity in 0..=1.
@@ -48,18 +179,14 @@ pub struct Assessment {
     pub basis: Basis,
 }
 
-/// Weighs the signals of a request; without any word to score by, `default` holds.
+/// Weighs a request; without any word to score by, `default` holds.
 pub fn assess(features: &Features, weights: &Weights, default: f64) -> Assessment {
     let signals = Signals::from(features);
-    if features.words == 0 {
+    if features.is_empty() {
         return Assessment { complexity: Complexity::clamped(default), signals, basis: Basis::None };
     }
-    let sum = weights.length * signals.length
-        + weights.code * signals.code
-        + weights.keywords * signals.keywords
-        + weights.structure * signals.structure
-        + weights.depth * signals.depth;
-    Assessment { complexity: Complexity::clamped(sum), signals, basis: Basis::Scored }
+    let complexity = weights.complexity(weights.log_odds(features, &signals));
+    Assessment { complexity: Complexity::clamped(complexity), signals, basis: Basis::Scored }
 }
 
 #[cfg(test)]
@@ -67,33 +194,55 @@ mod tests {
     use super::*;
     use crate::routing::ask::AskView;
 
-    const WEIGHTS: Weights = Weights { length: 0.2, code: 0.2, keywords: 0.5, structure: 0.2, depth: 0.05 };
-
-    fn complexity(text: &str) -> Assessment {
+    fn assessed(text: &str, weights: &Weights) -> Assessment {
         let ask = AskView { current: text, user_turns: 1, ..AskView::default() };
-        assess(&Features::measure(&ask), &WEIGHTS, 0.4)
+        assess(&Features::measure(&ask), weights, 0.4)
+    }
+
+    fn complexity(text: &str) -> f64 {
+        assessed(text, &Weights::default()).complexity.get()
     }
 
     #[test]
-    fn an_empty_ask_takes_the_default_and_says_so() {
-        let assessed = complexity("  ");
-        assert_eq!((assessed.basis, assessed.complexity.get()), (Basis::None, 0.4));
+    fn an_ask_without_words_takes_the_default_and_says_so() {
+        for text in ["", "  ", "?!", "\u{1F600}\u{1F600}"] {
+            let assessed = assessed(text, &Weights::default());
+            assert_eq!((assessed.basis, assessed.complexity.get()), (Basis::None, 0.4), "{text:?}");
+        }
     }
 
     #[test]
     fn a_greeting_is_simple_and_a_proof_is_not() {
-        assert!(complexity("Hello there!").complexity.get() < 0.25);
-        assert!(
-            complexity("Prove that there are infinitely many primes.").complexity
-                > complexity("Hello there!").complexity
-        );
+        assert!(complexity("Hello there!") < 0.25);
+        assert!(complexity("Prove that there are infinitely many primes.") > complexity("Hello there!"));
     }
 
     #[test]
-    fn a_megabyte_is_measured_by_its_head() {
-        let text = "why ".repeat(300_000);
-        assert!(complexity(&text).complexity.get() <= 1.0);
-        let cut = "\u{1F600}".repeat(10_000);
-        assert_eq!(complexity(&cut).basis, Basis::None);
+    fn a_tree_adds_what_its_leaf_says() {
+        let weights: Weights = serde_json::from_str(
+            r#"{"version": 1, "bias": 0.0, "signals": {"length": 0, "code": 0, "keywords": 0, "structure": 0, "depth": 0},
+                "trees": [{"above": [["words", 2.5], ["maths/words", 300]], "add": [0.1, 0.2, 0.3, 0.4]}],
+                "curve": [[0.0, 0.0], [1.0, 1.0]]}"#,
+        )
+        .unwrap();
+        for (text, expected) in [("so it", 0.1), ("prime matrix", 0.2), ("so it is", 0.3), ("prime matrix it", 0.4)] {
+            assert!((assessed(text, &weights).complexity.get() - expected).abs() < 1e-9, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_contradicts_itself_is_refused() {
+        let file = |trees: &str, curve: &str| {
+            let signals = r#"{"length": 0, "code": 0, "keywords": 0, "structure": 0, "depth": 0}"#;
+            let text =
+                format!(r#"{{"version": 1, "bias": 0, "signals": {signals}, "trees": {trees}, "curve": {curve}}}"#);
+            serde_json::from_str::<Weights>(&text)
+        };
+        assert!(file("[]", "[[0, 0.1], [1, 0.9]]").is_ok());
+        assert!(file("[]", "[]").is_err());
+        assert!(file("[]", "[[0, 0.9], [1, 0.1]]").is_err());
+        assert!(file("[]", "[[0, 0.1], [1, 1.9]]").is_err());
+        assert!(file(r#"[{"above": [["words", 1]], "add": [1]}]"#, "[[0, 0.1]]").is_err());
+        assert!(file(r#"[{"above": [["wordz", 1]], "add": [1, 2]}]"#, "[[0, 0.1]]").is_err());
     }
 }

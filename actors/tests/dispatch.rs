@@ -68,13 +68,7 @@ impl Bench {
         let provider_address = Address::new("provider:openai".into(), 100, system.gauges("provider:openai"));
         let world = Arc::new(World {
             catalogue: ArcSwap::from_pointee(Catalogue::new([model("small")], 1)),
-            weights: ArcSwap::from_pointee(Weights {
-                length: 0.2,
-                code: 0.2,
-                keywords: 0.5,
-                structure: 0.2,
-                depth: 0.05,
-            }),
+            weights: ArcSwap::from_pointee(Weights::default()),
             providers: ArcSwap::from_pointee(HashMap::from([(
                 id.clone(),
                 (provider.clone(), provider_address.clone()),

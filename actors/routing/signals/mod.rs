@@ -1,0 +1,193 @@
+//! The five signals: what is measured of a request's text, each in 0..=1.
+//!
+//! Measuring counts in one bounded pass ([`Features::measure`]), outside any actor. Only what a human asks now is read as the ask: code,
+//! logs, quotations, the middle of long documents and text to be reworked are counted as such, and earlier turns are read only where the
+//! ask points back to them.
+
+mod lexicon;
+mod measures;
+mod passage;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use super::ask::AskView;
+pub use measures::Measure;
+use reader::Reader;
+
+/// What is counted of a request: a fixed number of small counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features {
+    counts: [u16; Measure::COUNT],
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self { counts: [0; Measure::COUNT] }
+    }
+}
+
+/// The five signals, each in 0..=1.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Signals {
+    /// Prompt length.
+    pub length: f64,
+    /// Code presence.
+    pub code: f64,
+    /// Keywords.
+    pub keywords: f64,
+    /// Structural complexity.
+    pub structure: f64,
+    /// Conversation depth.
+    pub depth: f64,
+}
+
+/// An ask with more words than this says itself what it is about.
+const POINTING_WORDS: u32 = 14;
+/// A shorter ask that begins so goes on from what was said before.
+const CONTINUATIONS: [&str; 22] = [
+    "and ",
+    "or ",
+    "but ",
+    "what about ",
+    "how about ",
+    "und ",
+    "oder ",
+    "et ",
+    "mais ",
+    "y ",
+    "e ",
+    "ma ",
+    "en ",
+    "ve ",
+    "dan ",
+    "och ",
+    "и ",
+    "а ",
+    "И ",
+    "А ",
+    "那",
+    "では",
+];
+
+impl Features {
+    /// Measures an ask in one bounded pass.
+    pub fn measure(ask: &AskView<'_>) -> Self {
+        let mut features = Self::default();
+        let mut reader = Reader::new(&mut features);
+        passage::pieces(ask.current, |kind, text| reader.piece(kind, text));
+        reader.finish();
+        let [nearer, farther] = ask.earlier;
+        if features.points_back(ask.current) && !nearer.trim().is_empty() {
+            let mut earlier = Self::default();
+            let mut reader = Reader::new(&mut earlier);
+            passage::pieces(nearer, |kind, text| reader.piece(kind, text));
+            reader.finish();
+            let mut turns = 1;
+            if earlier.points_back(nearer) && !farther.trim().is_empty() {
+                let mut reader = Reader::new(&mut earlier);
+                passage::pieces(farther, |kind, text| reader.piece(kind, text));
+                reader.finish();
+                turns = 2;
+            }
+            features.join(&earlier);
+            features.set(Measure::Refers, turns);
+        }
+        features.set(Measure::Turns, ask.user_turns.saturating_sub(1));
+        features.set(Measure::ToolResults, ask.tool_results_since_ask);
+        features.set(Measure::Tools, ask.tools);
+        features.set(Measure::Structured, u32::from(ask.structured_output));
+        features.set(Measure::Attachments, ask.attachments);
+        features
+    }
+
+    /// How many there are of something.
+    pub fn get(&self, measure: Measure) -> u32 {
+        self.counts.get(measure as usize).copied().map_or(0, u32::from)
+    }
+
+    /// All counts, in the order of [`Measure`].
+    pub fn counts(&self) -> &[u16; Measure::COUNT] {
+        &self.counts
+    }
+
+    /// Whether there is anything to score by.
+    pub fn is_empty(&self) -> bool {
+        self.get(Measure::Words)
+            + self.get(Measure::CodeLines)
+            + self.get(Measure::LogLines)
+            + self.get(Measure::Material)
+            == 0
+    }
+
+    fn set(&mut self, measure: Measure, count: u32) {
+        if let Some(slot) = self.counts.get_mut(measure as usize) {
+            *slot = u16::try_from(count).unwrap_or(u16::MAX);
+        }
+    }
+
+    fn add(&mut self, measure: Measure, count: u32) {
+        self.set(measure, self.get(measure).saturating_add(count));
+    }
+
+    /// Whether the ask is too short to stand alone and neither a courtesy nor a whole question.
+    fn points_back(&self, text: &str) -> bool {
+        let words = self.get(Measure::Words);
+        if words == 0 || words > POINTING_WORDS || self.get(Measure::Greeting) > 0 {
+            return false;
+        }
+        let text = text.trim_start();
+        let begins_so =
+            |beginning: &&str| text.get(..beginning.len()).is_some_and(|it| it.eq_ignore_ascii_case(beginning));
+        self.get(Measure::Reference) > 0 || words <= 4 || CONTINUATIONS.iter().any(begins_so)
+    }
+
+    /// Takes over what an earlier turn was about.
+    fn join(&mut self, earlier: &Self) {
+        for (index, (count, before)) in self.counts.iter_mut().zip(&earlier.counts).enumerate() {
+            *count = match index {
+                _ if index == Measure::WordLength as usize => (*count).max(*before),
+                _ if index == Measure::Distinct as usize || index == Measure::OtherScript as usize => {
+                    (*count).min(*before)
+                }
+                _ if index == Measure::LongestSentence as usize || index == Measure::Nesting as usize => {
+                    (*count).max(*before)
+                }
+                _ => count.saturating_add(*before),
+            };
+        }
+    }
+}
+
+/// Rises from 0 towards 1 and reaches a half at `half`.
+fn saturating(count: f64, half: f64) -> f64 {
+    count / (count + half)
+}
+
+impl From<&Features> for Signals {
+    fn from(features: &Features) -> Self {
+        let count = |measure| f64::from(features.get(measure));
+        let terms =
+            [Measure::Maths, Measure::Science, Measure::Medicine, Measure::Law, Measure::Systems, Measure::Puzzle];
+        let tasks = [Measure::Prove, Measure::Reason, Measure::Design, Measure::Fault];
+        let keywords = terms.into_iter().chain(tasks).map(count).sum::<f64>() + count(Measure::Programming) / 2.0;
+        let code = count(Measure::CodeLines) + count(Measure::Identifiers) + count(Measure::Programming) / 2.0;
+        let structure = count(Measure::Clauses)
+            + count(Measure::Condition)
+            + 2.0 * count(Measure::Items)
+            + count(Measure::Options)
+            + count(Measure::Symbols) / 2.0
+            + count(Measure::Sentences)
+            - 1.0;
+        let length = count(Measure::Words) + count(Measure::Material) / 8.0;
+        Self {
+            length: saturating(length, 80.0),
+            code: saturating(code, 6.0),
+            keywords: saturating(keywords, 4.0),
+            structure: saturating(structure.max(0.0), 10.0),
+            depth: saturating(count(Measure::Turns) + count(Measure::ToolResults), 8.0),
+        }
+    }
+}
