@@ -35,3 +35,13 @@ fn no_key_is_ever_printed() {
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert!(!text.contains("secret-of-the-operator"), "{text}");
 }
+
+#[test]
+fn a_database_that_is_none_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "this is no database, however long one looks at it").unwrap();
+    let output = check(&[], &[("AIPIPE_DATABASE", file.path().to_str().unwrap())]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text.contains(file.path().to_str().unwrap()) && text.contains("not a database"), "{text}");
+}

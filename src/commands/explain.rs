@@ -4,6 +4,7 @@
 //! providers' health at this moment: `POST /v1/route` asks the running gateway itself.
 
 use std::collections::HashSet;
+use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,10 +18,10 @@ use aipipe_actors::routing::preferences::Preferences;
 use aipipe_actors::tenant::account::day_of;
 use aipipe_actors::tenant::{DEFAULT_COMPLEXITY, scored};
 use anyhow::Context;
-use comfy_table::presets::UTF8_NO_BORDERS;
+use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
-use super::configuration;
+use super::{configuration, print};
 use crate::config::{self, Config};
 use crate::dialects::scan::{PromptHasher, scan};
 use crate::gateway::tenants::uses_operator_keys;
@@ -52,14 +53,8 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> ExitCode {
         Err(code) => return code,
     };
     match explain(config, arguments) {
-        Ok(decision) if arguments.json => {
-            println!("{:#}", decision.to_json());
-            ExitCode::SUCCESS
-        }
-        Ok(decision) => {
-            print(&decision);
-            ExitCode::SUCCESS
-        }
+        Ok(decision) if arguments.json => print(&format!("{:#}\n", decision.to_json())),
+        Ok(decision) => print(&page(&decision)),
         Err(error) => {
             eprintln!("aipipe explain: {error:#}");
             ExitCode::FAILURE
@@ -125,24 +120,42 @@ fn body(arguments: &Arguments) -> anyhow::Result<String> {
     Ok(serde_json::json!({"model": prepare::AUTO, "messages": [{"role": "user", "content": text}]}).to_string())
 }
 
-/// Shows the decision to a person.
-fn print(decision: &Decision) {
+/// The decision as a person reads it.
+fn page(decision: &Decision) -> String {
     let signals = decision.signals;
+    let mut page = String::new();
     for (name, value) in [
         ("length", signals.length),
         ("code", signals.code),
         ("keywords", signals.keywords),
         ("structure", signals.structure),
         ("depth", signals.depth),
+        ("complexity", decision.complexity),
     ] {
-        println!("{name:<11} {value:>5.3}  {}", bar(value));
+        line(&mut page, format_args!("{name:<11} {value:>5.3}  {}", bar(value)));
     }
-    println!("{:<11} {:>5.3}  {}", "complexity", decision.complexity, bar(decision.complexity));
     let exponent = exponent(decision.complexity);
-    println!("\nexponent    max(0, {:.3} - 0.25) * 6 = {exponent:.3}", decision.complexity);
-    println!("tokens      {} in, {} out expected\n", decision.input_tokens, decision.output_tokens);
+    line(&mut page, format_args!("\nexponent    max(0, {:.3} - 0.25) * 6 = {exponent:.3}", decision.complexity));
+    line(
+        &mut page,
+        format_args!("tokens      {} in, {} out expected\n", decision.input_tokens, decision.output_tokens),
+    );
+    line(&mut page, format_args!("{}", table(decision, exponent)));
+    if decision.chosen().is_none() {
+        line(&mut page, format_args!("no model can serve this request"));
+    }
+    page
+}
+
+fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(page, "{text}");
+}
+
+/// The candidates, the eligible by rank and then the others.
+fn table(decision: &Decision, exponent: f64) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_NO_BORDERS);
+    table.load_style(NOTHING);
     table.set_header(["rank", "model", "raw cost $", "quality", "adjusted $", "penalty", "verdict"]);
     let mut rank = 0;
     for candidate in &decision.candidates {
@@ -153,14 +166,9 @@ fn print(decision: &Decision) {
             (None, 0) => "chosen".to_owned(),
             (None, _) => String::new(),
         };
-        let place = if candidate.reason.is_none() {
-            rank += 1;
-            rank.to_string()
-        } else {
-            String::new()
-        };
+        rank += u32::from(candidate.reason.is_none());
         table.add_row([
-            place,
+            if candidate.reason.is_none() { rank.to_string() } else { String::new() },
             format!("{}/{}", candidate.provider, candidate.model),
             raw,
             format!("{:.3}", candidate.quality),
@@ -174,10 +182,7 @@ fn print(decision: &Decision) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    println!("{table}");
-    if decision.chosen().is_none() {
-        println!("no model can serve this request");
-    }
+    table
 }
 
 /// A value in 0..=1 as a bar.

@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod serve;
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,7 +33,7 @@ struct Arguments {
 enum Command {
     /// Run the gateway in the foreground (the default)
     Serve,
-    /// Validate the configuration and the catalogue, and print what would run
+    /// Validate configuration, catalogue and database, and print what would run
     Check,
     /// Show the routing decision for a prompt, without sending it
     Explain(explain::Arguments),
@@ -46,6 +47,17 @@ pub fn main() -> ExitCode {
         None | Some(Command::Serve) => serve::run(file),
         Some(Command::Check) => check::run(file),
         Some(Command::Explain(arguments)) => explain::run(file, &arguments),
+    }
+}
+
+/// Writes a command's result to stdout. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("aipipe: the result cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 

@@ -197,3 +197,32 @@ async fn what_passes_through_passes_byte_for_byte() {
     let expected = odd.replace("openai/gpt-4o-mini", "gpt-4o-mini").replace(r#","aipipe":{"cache":"off"}"#, "");
     assert_eq!(String::from_utf8(sent.to_vec()).unwrap(), expected);
 }
+
+#[tokio::test]
+async fn images_and_schemas_reach_every_dialect() {
+    let bench = Bench::start().await;
+    let pixel = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+    let schema = json!({
+        "type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"], "additionalProperties": false,
+    });
+    for provider in [Provider::OpenAi, Provider::Anthropic, Provider::Gemini] {
+        let mut body = ask(model(provider), "");
+        body["messages"][0]["content"] = json!([
+            {"type": "text", "text": "What colour is it?"},
+            {"type": "image_url", "image_url": {"url": pixel}},
+        ]);
+        body["response_format"] =
+            json!({"type": "json_schema", "json_schema": {"name": "seen", "strict": true, "schema": schema}});
+        let answer = bench.answered(&body).await;
+        let seen: serde_json::Value = serde_json::from_str(&answer.content()).unwrap();
+        assert!(seen["colour"].is_string(), "{provider}: {}", answer.text);
+        let sent = String::from_utf8(bench.simulator.calls_of(provider).pop().unwrap().body.to_vec()).unwrap();
+        assert!(sent.contains("iVBORw0KGgo"), "{provider}: {sent}");
+    }
+    // An address is passed on where the provider fetches it, and is never fetched here.
+    let mut body = ask("auto", "");
+    body["messages"][0]["content"] = json!([{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]);
+    let decision = Answer::read(bench.post("/v1/route", &body).send().await.unwrap()).await.ok().json();
+    let gemini = decision["candidates"].as_array().unwrap().iter().find(|one| one["provider"] == "gemini").unwrap();
+    assert_eq!(gemini["eligible"], false, "{gemini}");
+}
