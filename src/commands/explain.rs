@@ -14,6 +14,7 @@ use aipipe_actors::identity::{RequestId, TenantId};
 use aipipe_actors::routing::choice::{Situation, Standing};
 use aipipe_actors::routing::complexity::assess;
 use aipipe_actors::routing::decision::{Decision, Reason, adjusted_cost, exponent, twelve_digits};
+use aipipe_actors::routing::digest::ClientDialect;
 use aipipe_actors::routing::preferences::Preferences;
 use aipipe_actors::tenant::account::day_of;
 use aipipe_actors::tenant::{DEFAULT_COMPLEXITY, scored};
@@ -23,10 +24,13 @@ use comfy_table::{CellAlignment, Table};
 
 use super::{configuration, print};
 use crate::config::{self, Config};
-use crate::dialects::scan::{PromptHasher, scan};
+use crate::dialects::client::Addressed;
+use crate::dialects::scan::PromptHasher;
+use crate::dialects::surface;
+use crate::gateway::Setup;
+use crate::gateway::prepare::{self, Label};
 use crate::gateway::tenants::uses_operator_keys;
 use crate::gateway::upstreams::upstreams;
-use crate::gateway::{Setup, prepare};
 use crate::store::Reader;
 
 /// What is to be explained.
@@ -74,10 +78,11 @@ fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Decision> {
     let by_operator = uses_operator_keys(&tenant, &policy);
 
     let setup = Setup { upstreams: upstreams(&config), config };
-    let scan = scan(body.as_bytes())?;
-    let digest =
-        prepare::digest(&scan, RequestId::generate(), Preferences::default(), &setup, &PromptHasher::default())
-            .map_err(|refusal| anyhow::anyhow!(refusal.message))?;
+    let request = surface(ClientDialect::Chat).scan(body.as_bytes(), &Addressed::default())?;
+    let label =
+        Label { request_id: RequestId::generate(), dialect: ClientDialect::Chat, wishes: Preferences::default() };
+    let digest = prepare::digest(&*request, label, &setup, &PromptHasher::default())
+        .map_err(|refusal| anyhow::anyhow!(refusal.message))?;
     let default = policy.default_complexity.unwrap_or(DEFAULT_COMPLEXITY);
     let assessed = assess(&digest.features, &config::shipped_weights(), default);
     let situation = Situation {

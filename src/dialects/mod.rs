@@ -5,6 +5,7 @@
 //! what must change is spliced into the original bytes ([`splice`]).
 
 pub mod anthropic;
+pub mod client;
 pub mod conversation;
 pub mod decimal;
 pub mod gemini;
@@ -14,3 +15,14 @@ pub mod scan;
 pub mod scrub;
 pub mod splice;
 pub mod translate;
+
+use aipipe_actors::routing::digest::ClientDialect;
+
+use client::ClientSurface;
+
+/// The surface of a client's dialect.
+pub fn surface(dialect: ClientDialect) -> &'static dyn ClientSurface {
+    match dialect {
+        ClientDialect::Chat => &openai_chat::Chat,
+    }
+}

@@ -6,7 +6,6 @@ use std::time::Duration;
 use aipipe_actors::catalogue::{Capability, Model};
 use aipipe_actors::fault::Fault;
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use reqwest::Response;
@@ -16,12 +15,11 @@ use tokio::time::{Instant, timeout_at};
 use super::course::Course;
 use super::failure::Failure;
 use super::outgoing::{Outgoing, Reading};
-use super::reading::{Onward, StreamReading, stream_reading};
+use super::reading::Translating;
 use super::upstreams::Upstream;
 use crate::config::Reliability;
-use crate::dialects::openai_chat::answer::AnswerShape;
-use crate::dialects::openai_chat::{AnswerFacts, ChatQuirks, UsageView, read_answer, read_error, write_answer};
-use crate::dialects::translate::{AnswerError, Malformed, ProviderError};
+use crate::dialects::client::{AnswerFacts, ClientRequest, ClientSurface, Frame, Onward, StreamReading};
+use crate::dialects::translate::{AnswerError, Malformed};
 use crate::upstream::client::{self, Broken, Client, MAX_ANSWER_BYTES, MAX_ERROR_BYTES};
 use crate::upstream::sse::{RawEvent, SseDecoder};
 
@@ -65,10 +63,12 @@ pub struct Attempt<'a> {
     pub model: Arc<Model>,
     /// How long it may take.
     pub patience: Patience,
+    /// The client's dialect.
+    pub surface: &'static dyn ClientSurface,
+    /// The client's request, which the answer is written for.
+    pub request: &'a dyn ClientRequest,
     /// What a translated answer has beside its content.
-    pub shape: AnswerShape,
-    /// Whether the client wants usage within its stream.
-    pub view: UsageView,
+    pub frame: Frame,
 }
 
 /// A whole answer in the client's dialect, without what belongs to one request only.
@@ -104,13 +104,14 @@ impl Attempt<'_> {
         let Outgoing { call, reading, .. } = outgoing;
         let response = self.send(call, self.first_deadline(), course).await?;
         let body = self.body(response).await?;
+        let profile = &self.upstream.config.profile;
         let whole = match reading {
-            Reading::Same(quirks) => read_answer(&body, quirks).map(|facts| Whole { body, facts }),
-            Reading::Translated { dialect, undo, tools } => {
-                dialect.decode_answer(&body, &self.origin(), &undo).and_then(|answer| {
-                    let shape = AnswerShape { tools, ..self.shape.clone() };
-                    let body = write_answer(&answer, &shape, None);
-                    let mut facts = read_answer(&body, ChatQuirks::default())?;
+            Reading::Same => self.surface.read_answer(&body, profile).map(|facts| Whole { body, facts }),
+            Reading::Translated(undo) => {
+                self.upstream.dialect.decode_answer(&body, &self.origin(), &undo).and_then(|answer| {
+                    let body = self.request.write_answer(&answer, &self.frame);
+                    // What was just written is read as it would be from the cache.
+                    let mut facts = self.surface.read_answer(&body, profile)?;
                     facts.usage = answer.usage;
                     Ok(Whole { body, facts })
                 })
@@ -137,7 +138,13 @@ impl Attempt<'_> {
         if content_type.is_some_and(|value| value.starts_with("application/json") || value.starts_with("text/html")) {
             return Err(self.not_a_stream(response, &reading).await);
         }
-        let reader = stream_reading(reading, &self.origin(), self.shape.clone(), self.view);
+        let reader: Box<dyn StreamReading> = match reading {
+            Reading::Same => self.request.passing(&self.upstream.config.profile),
+            Reading::Translated(undo) => {
+                let decoder = self.upstream.dialect.stream_decoder(&self.origin(), undo);
+                Box::new(Translating::new(decoder, self.request.stream_encoder(&self.frame)))
+            }
+        };
         let mut stream = OpenStream {
             response,
             decoder: SseDecoder::default(),
@@ -217,7 +224,7 @@ impl Attempt<'_> {
             Ok(Ok(body)) => body,
             Ok(Err(_)) | Err(_) => Bytes::new(),
         };
-        let mut error = self.read_error(status, &body);
+        let mut error = self.upstream.read_error(status, &body);
         error.retry_after = client::retry_after(&headers, Timestamp::now()).or(error.retry_after);
         let mut failure = Failure::refused(&self.model, error);
         let profile = &self.upstream.config.profile;
@@ -230,13 +237,6 @@ impl Attempt<'_> {
         failure
     }
 
-    fn read_error(&self, status: StatusCode, body: &[u8]) -> ProviderError {
-        match self.upstream.translation() {
-            None => read_error(status, body),
-            Some(dialect) => dialect.decode_error(status, body),
-        }
-    }
-
     /// A 200 without a stream: an error in disguise, or nothing that can be used.
     async fn not_a_stream(&self, response: Response, reading: &Reading) -> Failure {
         let body = match self.body(response).await {
@@ -244,8 +244,8 @@ impl Attempt<'_> {
             Err(failure) => return failure,
         };
         let error = match reading {
-            Reading::Same(quirks) => read_answer(&body, *quirks).err(),
-            Reading::Translated { dialect, undo, .. } => dialect.decode_answer(&body, &self.origin(), undo).err(),
+            Reading::Same => self.surface.read_answer(&body, &self.upstream.config.profile).err(),
+            Reading::Translated(undo) => self.upstream.dialect.decode_answer(&body, &self.origin(), undo).err(),
         };
         match error {
             Some(error) => self.no_answer(error),

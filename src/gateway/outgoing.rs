@@ -5,16 +5,9 @@ use aipipe_actors::routing::digest::{Digest, Requested};
 use http::HeaderMap;
 
 use super::upstreams::Upstream;
-use crate::dialects::openai_chat::answer::ToolShape;
-use crate::dialects::openai_chat::passthrough::{Chosen, DetailsUse, DeveloperRole, Passthrough};
-use crate::dialects::openai_chat::{ChatQuirks, Decoded, decode_request, prepare_passthrough};
-use crate::dialects::scan::Scan;
-use crate::dialects::translate::{CannotCarry, InvalidRequest, Undo, UpstreamDialect};
-use crate::providers::{EffortField, Profile};
+use crate::dialects::client::{Chosen, ClientRequest, ClientSurface, Decoded, Target};
+use crate::dialects::translate::{CannotCarry, InvalidRequest, Undo};
 use crate::upstream::client::{Broken, Call};
-
-/// Members that only OpenRouter knows.
-const ROUTER_MEMBERS: &[&str] = &["provider", "transforms", "plugins", "route"];
 
 /// A request ready to be sent.
 pub struct Outgoing {
@@ -27,19 +20,11 @@ pub struct Outgoing {
 }
 
 /// How an answer is read.
-#[derive(Clone)]
 pub enum Reading {
     /// It passes through.
-    Same(ChatQuirks),
-    /// It is translated.
-    Translated {
-        /// From this dialect.
-        dialect: &'static dyn UpstreamDialect,
-        /// What was renamed on the way there.
-        undo: Undo,
-        /// How the client reads calls.
-        tools: ToolShape,
-    },
+    Same,
+    /// It is translated from the provider's dialect, with what was renamed on the way there.
+    Translated(Undo),
 }
 
 /// Why a request cannot go to a model.
@@ -55,7 +40,10 @@ pub enum Unfit {
 
 /// One request and what its translations share.
 pub struct Outbound<'a> {
-    scan: &'a Scan<'a>,
+    /// The client's dialect.
+    pub surface: &'static dyn ClientSurface,
+    /// The scanned request.
+    pub request: &'a dyn ClientRequest,
     digest: &'a Digest,
     /// Read at the first translation, and kept for the next.
     decoded: Option<Decoded>,
@@ -63,13 +51,8 @@ pub struct Outbound<'a> {
 
 impl<'a> Outbound<'a> {
     /// A request that goes nowhere yet.
-    pub fn new(scan: &'a Scan<'a>, digest: &'a Digest) -> Self {
-        Self { scan, digest, decoded: None }
-    }
-
-    /// The scanned request.
-    pub fn scan(&self) -> &'a Scan<'a> {
-        self.scan
+    pub fn new(surface: &'static dyn ClientSurface, request: &'a dyn ClientRequest, digest: &'a Digest) -> Self {
+        Self { surface, request, digest, decoded: None }
     }
 
     /// Writes the request for a model.
@@ -77,46 +60,30 @@ impl<'a> Outbound<'a> {
     /// # Errors
     /// [`Unfit`]: nothing was sent, and another model may do.
     pub fn write(&mut self, model: &Model, upstream: &Upstream) -> Result<Outgoing, Unfit> {
-        match upstream.translation() {
-            None => self.pass(model, upstream),
-            Some(dialect) => self.translate(model, upstream, dialect),
+        if self.surface.is_spoken_by(&upstream.config.profile) {
+            self.pass(model, upstream)
+        } else {
+            self.translate(model, upstream)
         }
     }
 
     fn pass(&self, model: &Model, upstream: &Upstream) -> Result<Outgoing, Unfit> {
         let profile = &upstream.config.profile;
-        let own = profile.effort == EffortField::ReasoningObject;
-        let prepared = prepare_passthrough(
-            self.scan,
-            &Passthrough {
-                model,
-                chosen: self.chosen(model),
-                preset: if profile.reasoning_split { &[("reasoning_split", "true")] } else { &[] },
-                foreign: if own { &[] } else { ROUTER_MEMBERS },
-                developer: if profile.developer_role { DeveloperRole::Known } else { DeveloperRole::AsSystem },
-                details: if own { DetailsUse::Own } else { DetailsUse::Unknown },
-            },
-        );
-        let path = if self.scan.stream { profile.paths.chat_stream } else { profile.paths.chat };
-        let url = upstream.url(path).map_err(Unfit::Address)?;
+        let prepared = self.request.pass(&Target { model, chosen: self.chosen(model), profile });
+        let url = upstream.url_of(self.surface.path(profile, self.digest.stream), model).map_err(Unfit::Address)?;
         Ok(Outgoing {
             call: Call { url, headers: upstream.headers.clone(), body: prepared.body },
             dropped: prepared.dropped,
-            reading: Reading::Same(quirks(profile)),
+            reading: Reading::Same,
         })
     }
 
-    fn translate(
-        &mut self,
-        model: &Model,
-        upstream: &Upstream,
-        dialect: &'static dyn UpstreamDialect,
-    ) -> Result<Outgoing, Unfit> {
+    fn translate(&mut self, model: &Model, upstream: &Upstream) -> Result<Outgoing, Unfit> {
         let decoded = match &self.decoded {
             Some(decoded) => decoded,
-            None => self.decoded.insert(decode_request(self.scan).map_err(Unfit::Invalid)?),
+            None => self.decoded.insert(self.request.decode().map_err(Unfit::Invalid)?),
         };
-        let encoded = dialect.encode_request(&decoded.conversation, model).map_err(Unfit::Cannot)?;
+        let encoded = upstream.dialect.encode_request(&decoded.conversation, model).map_err(Unfit::Cannot)?;
         let mut headers: HeaderMap = upstream.headers.clone();
         headers.extend(encoded.headers);
         let mut dropped = decoded.dropped.clone();
@@ -129,7 +96,7 @@ impl<'a> Outbound<'a> {
         Ok(Outgoing {
             call: Call { url, headers, body: encoded.body },
             dropped,
-            reading: Reading::Translated { dialect, undo: encoded.undo, tools: decoded.tools },
+            reading: Reading::Translated(encoded.undo),
         })
     }
 
@@ -142,12 +109,5 @@ impl<'a> Outbound<'a> {
             }
             _ => Chosen::Auto,
         }
-    }
-}
-
-fn quirks(profile: &Profile) -> ChatQuirks {
-    ChatQuirks {
-        completion_excludes_reasoning: profile.completion_excludes_reasoning,
-        usage_in_choice: profile.usage_in_choice,
     }
 }

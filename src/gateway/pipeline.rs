@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aipipe_actors::fault::{Blame, Failover, Fault, Retry, cool_down};
-use aipipe_actors::identity::{ModelId, ProviderId, RequestId};
+use aipipe_actors::identity::{ModelId, ProviderId};
 use aipipe_actors::ledger::{CacheUse, Outcome};
 use aipipe_actors::money::NanoUsd;
 use aipipe_actors::provider::{Grant, Refusal as ProviderRefusal, Ticket};
 use aipipe_actors::routing::decision::{Decision, Reason};
-use aipipe_actors::routing::preferences::Preferences;
 use aipipe_actors::runtime::CallError;
 use aipipe_actors::tenant::answers::{AnswerKey, CachedAnswer};
 use aipipe_actors::tenant::cooling::CoolDown;
@@ -24,14 +23,15 @@ use super::course::{Arrival, Course};
 use super::drain::Presence;
 use super::failure::Failure;
 use super::outgoing::{Outbound, Unfit};
+use super::prepare::{self, Label};
 use super::refusal::Refusal;
 use super::relay::Relay;
 use super::tenants::Live;
-use super::{Gateway, Setup, prepare};
+use super::{Gateway, Setup};
+use crate::dialects::client::{Addressed, Frame, annotate};
 use crate::dialects::conversation::Stop;
-use crate::dialects::openai_chat::answer::{AnswerShape, ToolShape};
-use crate::dialects::openai_chat::{ChatQuirks, UsageView, annotate_answer, read_answer};
-use crate::dialects::scan::scan;
+use crate::dialects::surface;
+use crate::providers::Profile;
 
 /// Shortest and longest wait before the same model is asked again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
@@ -39,15 +39,15 @@ const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::f
 const LONGEST_RETRY_WAIT: Duration = Duration::from_secs(2);
 
 /// A request as it came in.
-pub struct Inbound {
-    /// Its id.
-    pub request_id: RequestId,
+pub struct Inbound<'a> {
+    /// Its id, its dialect, and what its headers ask of the choice.
+    pub label: Label,
     /// When it came.
     pub arrival: Arrival,
     /// Whose it is.
     pub tenant: Arc<Live>,
-    /// What its headers ask of the choice.
-    pub wishes: Preferences,
+    /// What its address says of it.
+    pub addressed: Addressed<'a>,
     /// Its body.
     pub body: Bytes,
     /// It is under way.
@@ -88,15 +88,16 @@ pub enum AnswerBody {
 }
 
 impl Gateway {
-    /// Answers a chat request.
+    /// Answers a request.
     ///
     /// # Errors
     /// [`Refusal`]: what the client is told instead.
-    pub async fn answer(self: &Arc<Self>, inbound: Inbound) -> Result<Answered, Refusal> {
-        let Inbound { request_id, arrival, tenant, wishes, body, presence } = inbound;
+    pub async fn answer(self: &Arc<Self>, inbound: Inbound<'_>) -> Result<Answered, Refusal> {
+        let Inbound { label, arrival, tenant, addressed, body, presence } = inbound;
         let setup = self.setup.load_full();
-        let scan = scan(&body)?;
-        let digest = Arc::new(prepare::digest(&scan, request_id, wishes, &setup, &self.prompt_hasher)?);
+        let surface = surface(label.dialect);
+        let request = surface.scan(&body, &addressed)?;
+        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher)?);
         let total = setup.config.reliability.total_timeout;
         let limit = digest.preferences.timeout.map_or(total, |timeout| timeout.min(total));
         let journey = Journey {
@@ -104,7 +105,7 @@ impl Gateway {
             tenant: &tenant,
             deadline: arrival.instant + limit,
             setup: &setup,
-            outbound: Outbound::new(&scan, &digest),
+            outbound: Outbound::new(surface, &*request, &digest),
             passed: Vec::new(),
             failure: None,
             has_repeated: false,
@@ -114,15 +115,14 @@ impl Gateway {
         journey.travel(course).await
     }
 
-    /// The decision for a chat body, without any effect.
+    /// The decision for a body, without any effect.
     ///
     /// # Errors
     /// [`Refusal`] where the body is none, or nobody decides.
-    pub async fn explain(&self, tenant: &Live, wishes: Preferences, body: &[u8]) -> Result<Decision, Refusal> {
+    pub async fn explain(&self, tenant: &Live, label: Label, body: &[u8]) -> Result<Decision, Refusal> {
         let setup = self.setup.load_full();
-        let scan = scan(body)?;
-        let digest = prepare::digest(&scan, RequestId::generate(), wishes, &setup, &self.prompt_hasher)?;
-        let digest = Arc::new(digest);
+        let request = surface(label.dialect).scan(body, &Addressed::default())?;
+        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher)?);
         let deadline = Instant::now() + setup.config.reliability.total_timeout;
         let decision = tenant.address.call(deadline, |port| Message::Explain(digest.clone(), port)).await;
         decision.map_err(refused_call)
@@ -352,27 +352,31 @@ impl Journey<'_> {
             }
         };
         travelling.begin(model.clone(), reservation, ticket)?;
-        let scan = self.outbound.scan();
+        let is_stream = travelling.digest().stream;
         let attempt = Attempt {
             client: &self.gateway.client,
             upstream,
             key: self.tenant.key(&model.provider),
-            patience: Patience::new(&self.setup.config.reliability, &model, scan.stream, self.deadline),
+            patience: Patience::new(&self.setup.config.reliability, &model, is_stream, self.deadline),
             model,
-            shape: shape(travelling),
-            view: if scan.include_usage { UsageView::Shown } else { UsageView::Hidden },
+            surface: self.outbound.surface,
+            request: self.outbound.request,
+            frame: frame(travelling),
         };
         let dropped = outgoing.dropped.join(", ");
-        let failure = if scan.stream {
+        let failure = if is_stream {
             match attempt.stream(outgoing, travelling).await {
                 Ok(stream) => {
                     let Some(course) = course.take() else {
                         return Err(Refusal::unavailable("the request was lost on its way"));
                     };
                     let mut answered = answered(&course, &attempt, dropped);
-                    let explanation = explanation_event(&course);
-                    let mut relay = Relay::new(stream, course, attempt.model.clone(), attempt.patience);
-                    if let Some(event) = explanation {
+                    let event = explanation(&course).and_then(|explanation| {
+                        let model = attempt.model.id.as_str();
+                        attempt.surface.explanation_event(&attempt.frame, model, &explanation)
+                    });
+                    let mut relay = Relay::new(stream, course, &attempt);
+                    if let Some(event) = event {
                         relay.precede(event);
                     }
                     answered.body = AnswerBody::Stream(Box::new(relay));
@@ -444,7 +448,7 @@ impl Journey<'_> {
         let priced = attempt.model.rates.map(|_| cost);
         let explanation = explanation(course);
         let Whole { body, facts } = whole;
-        let bytes = annotate_answer(&body, &facts, priced, explanation.as_deref());
+        let bytes = annotate(&body, &facts, priced, explanation.as_deref());
         let leader = self.leader.take();
         let is_final = facts.is_whole && matches!(facts.stop, Stop::End | Stop::ToolUse | Stop::Sequence);
         let digest = course.digest();
@@ -499,8 +503,8 @@ fn hit(answer: &CachedAnswer, course: &mut Course) -> Result<Answered, Refusal> 
     course.settle_hit(answer)?;
     let body = Bytes::copy_from_slice(&answer.body);
     let explanation = explanation(course);
-    let bytes = match read_answer(&body, ChatQuirks::default()) {
-        Ok(facts) => annotate_answer(&body, &facts, Some(NanoUsd::ZERO), explanation.as_deref()),
+    let bytes = match surface(course.digest().dialect).read_answer(&body, &Profile::OPENAI) {
+        Ok(facts) => annotate(&body, &facts, Some(NanoUsd::ZERO), explanation.as_deref()),
         // It could be read when it was kept.
         Err(_) => body,
     };
@@ -516,25 +520,15 @@ fn hit(answer: &CachedAnswer, course: &mut Course) -> Result<Answered, Refusal> 
     })
 }
 
-fn shape(course: &Course) -> AnswerShape {
+fn frame(course: &Course) -> Frame {
     let created = course.arrival().at.as_second().max(0).unsigned_abs();
-    AnswerShape { id: format!("chatcmpl-{}", course.digest().request_id), created, tools: ToolShape::Calls }
+    Frame { request_id: course.digest().request_id, created }
 }
 
 /// The decision as it joins an answer, where the client asked for it.
 fn explanation(course: &Course) -> Option<String> {
     let decision = course.decision().filter(|_| course.digest().preferences.explain)?;
     Some(json!({"decision": decision.to_json()}).to_string())
-}
-
-/// The decision as an event in front of a stream: a chunk without choices, which clients of this dialect pass over.
-fn explanation_event(course: &Course) -> Option<Bytes> {
-    let explanation = explanation(course)?;
-    let AnswerShape { id, created, .. } = shape(course);
-    let model = course.decision()?.chosen()?.model.clone();
-    let head = json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model}).to_string();
-    let head = head.trim_end_matches('}');
-    Some(Bytes::from(format!("data: {head},\"choices\":[],\"aipipe\":{explanation}}}\n\n")))
 }
 
 /// What a model that cannot be asked is passed over for, and what the client is told if none is left.

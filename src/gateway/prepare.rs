@@ -1,52 +1,62 @@
-//! From a scanned body and its headers to all that the tenant actor is told of a request.
+//! From a scanned request and its headers to all that the tenant actor is told of it.
 
 use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::{ClientDialect, Digest, Requested};
 use aipipe_actors::routing::preferences::{CacheMode, Preferences};
-use aipipe_actors::routing::signals::Features;
 use http::StatusCode;
 
 use super::refusal::Refusal;
 use super::{Setup, wishes};
-use crate::dialects::scan::{PromptHasher, Scan, preferences};
+use crate::dialects::client::{ClientRequest, Facts};
+use crate::dialects::scan::PromptHasher;
 
 /// The name with which a client leaves the choice to AiPipe.
 pub const AUTO: &str = "auto";
 
+/// What a request has beside its body.
+#[derive(Debug, Clone)]
+pub struct Label {
+    /// Its id.
+    pub request_id: RequestId,
+    /// The client's dialect.
+    pub dialect: ClientDialect,
+    /// What its headers ask of the choice.
+    pub wishes: Preferences,
+}
+
 /// Makes the digest of a request.
 ///
 /// # Errors
-/// [`Refusal`] where the `aipipe` object is not what it must be, or the request names something stored at a provider that AiPipe never
-/// issued to this tenant.
+/// [`Refusal`] where the request names something stored at a provider that AiPipe never issued to this tenant.
 pub fn digest(
-    scan: &Scan<'_>,
-    request_id: RequestId,
-    headers: Preferences,
+    request: &dyn ClientRequest,
+    label: Label,
     setup: &Setup,
     hasher: &PromptHasher,
 ) -> Result<Digest, Refusal> {
-    let body = scan.preferences.map(preferences).transpose()?.unwrap_or_default();
-    let preferences = wishes::overlay(body, headers);
-    if let Some(stored) = scan.stored.first() {
+    let Label { request_id, dialect, wishes } = label;
+    let facts: &Facts = request.facts();
+    let preferences = wishes::overlay(facts.preferences.clone(), wishes);
+    if let Some(stored) = facts.stored.first() {
         let message = format!("there is nothing stored under the id {stored:?} that was issued to this tenant");
         return Err(Refusal::new(StatusCode::NOT_FOUND, "not_found", message));
     }
-    let cached = !scan.stream && preferences.cache != Some(CacheMode::Off) && !setup.config.cache.ttl.is_zero();
+    let cached = !facts.stream && preferences.cache != Some(CacheMode::Off) && !setup.config.cache.ttl.is_zero();
     Ok(Digest {
         request_id,
-        dialect: ClientDialect::Chat,
-        requested: requested(&scan.model, setup),
-        requested_text: scan.model.clone().into_owned(),
-        features: Features::measure(&scan.ask().view()),
-        needs: scan.needs,
-        parameters: scan.meaningful.clone(),
-        effort: scan.reasoning.as_ref().and_then(|reasoning| reasoning.effort),
-        input_tokens: scan.estimate.tokens(),
-        input_bound: scan.estimate.upper_bound(),
-        output_limit: scan.output_limit,
-        choices: scan.choices,
-        stream: scan.stream,
-        cache_key: cached.then(|| scan.prompt_key(hasher, &[ClientDialect::Chat.as_str()])),
+        dialect,
+        requested: requested(&facts.model, setup),
+        requested_text: facts.model.clone(),
+        features: facts.features,
+        needs: facts.needs,
+        parameters: facts.parameters.clone(),
+        effort: facts.effort,
+        input_tokens: facts.input_tokens,
+        input_bound: facts.input_bound,
+        output_limit: facts.output_limit,
+        choices: facts.choices,
+        stream: facts.stream,
+        cache_key: cached.then(|| request.prompt_key(hasher)),
         preferences,
     })
 }

@@ -1,112 +1,27 @@
-//! Reads a provider's stream and writes the client's, event by event: one interface over passing through and translating.
+//! Reads a stream of another dialect than the client's and writes the client's, event by event.
 
-use aipipe_actors::money::NanoUsd;
 use bytes::Bytes;
 
-use super::outgoing::Reading;
+use crate::dialects::client::{Onward, Price, Seen, StreamReading};
 use crate::dialects::conversation::{Event, Usage};
-use crate::dialects::openai_chat::answer::AnswerShape;
-use crate::dialects::openai_chat::{ChatStreamEncoder, PassthroughScanner, UsageView};
-use crate::dialects::translate::{Malformed, ProviderError, Step, StreamDecoder, StreamEncoder};
+use crate::dialects::translate::{Malformed, Step, StreamDecoder, StreamEncoder};
 use crate::upstream::sse::RawEvent;
 
-/// What usage costs, the request's earlier attempts included.
-pub type Price<'a> = &'a dyn Fn(&Usage) -> Option<NanoUsd>;
-
-/// What one event of a stream says.
-#[derive(Debug, Default)]
-pub struct Seen {
-    /// Bytes of the answer itself that it carries, as written; `Some(0)` where it commits the stream without any (a reason to end).
-    pub content: Option<usize>,
-    /// Figures so far.
-    pub usage: Option<Usage>,
-    /// How the stream goes on.
-    pub course: Onward,
-}
-
-/// How a stream goes on after an event.
-#[derive(Debug, Default)]
-pub enum Onward {
-    /// More may come.
-    #[default]
-    More,
-    /// The answer is whole.
-    Whole,
-    /// The provider reports an error.
-    Error(ProviderError),
-    /// It cannot be read and may have carried content.
-    Malformed(Malformed),
-}
-
-/// A stream on its way from a provider to a client.
-pub trait StreamReading: Send {
-    /// Takes one event and appends what the client gets of it.
-    fn event(&mut self, event: RawEvent, price: Price<'_>, out: &mut Vec<Bytes>) -> Seen;
-
-    /// The connection closed properly: whether the answer is whole.
-    ///
-    /// # Errors
-    /// [`Malformed`] where it is not.
-    fn close(&mut self, out: &mut Vec<Bytes>) -> Result<(), Malformed>;
-
-    /// Appends what a whole answer's client is still owed: usage with its cost, and the dialect's end.
-    fn finish(&mut self, price: Price<'_>, out: &mut Vec<Bytes>);
-}
-
-/// Starts reading a stream.
-pub fn stream_reading(reading: Reading, origin: &str, shape: AnswerShape, view: UsageView) -> Box<dyn StreamReading> {
-    match reading {
-        Reading::Same(quirks) => Box::new(Passing(PassthroughScanner::new(quirks, view))),
-        Reading::Translated { dialect, undo, tools } => Box::new(Translating {
-            decoder: dialect.stream_decoder(origin, undo),
-            encoder: ChatStreamEncoder::new(AnswerShape { tools, ..shape }, view),
-            usage: None,
-            events: Vec::new(),
-        }),
-    }
-}
-
-struct Passing(PassthroughScanner);
-
-impl StreamReading for Passing {
-    fn event(&mut self, event: RawEvent, price: Price<'_>, out: &mut Vec<Bytes>) -> Seen {
-        let relayed = self.0.relay(event, price);
-        let facts = relayed.facts;
-        let course = match (facts.error, facts.malformed) {
-            (Some(error), _) => Onward::Error(error),
-            (_, Some(malformed)) => Onward::Malformed(malformed),
-            _ if facts.is_done => match self.0.close() {
-                Ok(()) => Onward::Whole,
-                Err(malformed) => Onward::Malformed(malformed),
-            },
-            _ => Onward::More,
-        };
-        // The end of an answer that is not whole must not reach the client.
-        if matches!(course, Onward::More | Onward::Whole) {
-            out.extend(relayed.bytes);
-        }
-        let commits = facts.is_content || facts.stop.is_some();
-        Seen { content: commits.then_some(facts.content_bytes), usage: facts.usage, course }
-    }
-
-    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {
-        self.0.close()
-    }
-
-    fn finish(&mut self, price: Price<'_>, out: &mut Vec<Bytes>) {
-        out.extend(self.0.finish(price));
-    }
-}
-
-struct Translating {
+/// A stream that is translated on its way.
+pub struct Translating {
     decoder: Box<dyn StreamDecoder>,
-    encoder: ChatStreamEncoder,
+    encoder: Box<dyn StreamEncoder>,
     usage: Option<Usage>,
     events: Vec<Event>,
 }
 
 impl Translating {
-    /// Writes the events that were read; tells the bytes of content among them.
+    /// Stands before the first event.
+    pub fn new(decoder: Box<dyn StreamDecoder>, encoder: Box<dyn StreamEncoder>) -> Self {
+        Self { decoder, encoder, usage: None, events: Vec::new() }
+    }
+
+    /// Writes the events that were read; tells the bytes of content and the figures among them.
     fn write(&mut self, out: &mut Vec<Bytes>) -> (Option<usize>, Option<Usage>) {
         let mut written = Vec::new();
         let mut content: Option<usize> = None;

@@ -10,12 +10,11 @@ use http::StatusCode;
 use reqwest::Response;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::attempt::{OpenStream, Patience};
+use super::attempt::{Attempt, OpenStream, Patience};
 use super::course::Course;
 use super::failure::Failure;
-use super::reading::{Onward, StreamReading};
 use super::refusal::Refusal;
-use crate::dialects::openai_chat::stream::error_event;
+use crate::dialects::client::{ClientSurface, Onward, StreamReading};
 use crate::dialects::translate::Malformed;
 use crate::upstream::client;
 use crate::upstream::sse::{RawEvent, SseDecoder};
@@ -32,6 +31,7 @@ pub struct Relay {
     reader: Box<dyn StreamReading>,
     begun: Vec<Bytes>,
     course: Course,
+    surface: &'static dyn ClientSurface,
     model: Arc<Model>,
     patience: Patience,
     state: State,
@@ -52,7 +52,7 @@ enum State {
 
 impl Relay {
     /// A stream whose first content has come.
-    pub fn new(stream: OpenStream, course: Course, model: Arc<Model>, patience: Patience) -> Self {
+    pub fn new(stream: OpenStream, course: Course, attempt: &Attempt<'_>) -> Self {
         let OpenStream { response, decoder, waiting, reader, begun, is_whole } = stream;
         let mut relay = Self {
             response: Some(response),
@@ -61,8 +61,9 @@ impl Relay {
             reader,
             begun,
             course,
-            model,
-            patience,
+            surface: attempt.surface,
+            model: attempt.model.clone(),
+            patience: attempt.patience,
             state: State::Begun { is_whole },
         };
         // A short answer may be whole with its first content: then nothing of it is left open.
@@ -100,7 +101,9 @@ impl Relay {
                     self.course.fail(&failure);
                     self.course.settle(Outcome::Truncated);
                     self.state = State::Ended;
-                    out.push(error_event(&broke_off(&failure).as_client_error()));
+                    let refusal = broke_off(&failure);
+                    let id = self.course.digest().request_id;
+                    out.push(self.surface.error_event(&refusal.as_client_error(), id));
                 }
             }
             if let Some(bytes) = joined(out) {

@@ -2,23 +2,26 @@
 
 use std::collections::HashMap;
 
+use aipipe_actors::catalogue::Model;
 use aipipe_actors::fault::Fault;
 use aipipe_actors::identity::ProviderId;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::Url;
 
 use crate::config::{Config, ProviderConfig};
 use crate::dialects::anthropic::Anthropic;
 use crate::dialects::gemini::Gemini;
-use crate::dialects::translate::UpstreamDialect;
+use crate::dialects::openai_chat::ChatUpstream;
+use crate::dialects::translate::{ProviderError, UpstreamDialect};
 use crate::providers::Dialect;
 use crate::upstream::client::Broken;
 
 /// One provider, ready to be called.
-#[derive(Debug)]
 pub struct Upstream {
     /// How it is configured.
     pub config: ProviderConfig,
+    /// What it speaks, for clients that speak otherwise.
+    pub dialect: Box<dyn UpstreamDialect>,
     /// Sent with every call.
     pub headers: HeaderMap,
     /// Where chat is, for a dialect that does not name the model in the address.
@@ -30,9 +33,16 @@ impl Upstream {
         let pairs = config.profile.headers.iter();
         let headers =
             pairs.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
+        let paths = config.profile.paths;
         let base = config.base_url.as_str().trim_end_matches('/');
-        let chat = Url::parse(&format!("{base}{}", config.profile.paths.chat)).ok();
-        Self { config: config.clone(), headers, chat }
+        let is_fixed = !paths.chat.contains("{model}");
+        let chat = is_fixed.then(|| Url::parse(&format!("{base}{}", paths.chat)).ok()).flatten();
+        let dialect: Box<dyn UpstreamDialect> = match config.profile.dialect {
+            Dialect::OpenAi => Box::new(ChatUpstream::new(config.profile)),
+            Dialect::Anthropic => Box::new(Anthropic),
+            Dialect::Gemini => Box::new(Gemini),
+        };
+        Self { config: config.clone(), dialect, headers, chat }
     }
 
     /// The address of a path below the base URL.
@@ -40,23 +50,24 @@ impl Upstream {
     /// # Errors
     /// Where the two make no address.
     pub fn url(&self, path: &str) -> Result<Url, Broken> {
-        if let Some(chat) = self.chat.as_ref().filter(|_| path == self.config.profile.paths.chat) {
-            return Ok(chat.clone());
-        }
-        let base = self.config.base_url.as_str().trim_end_matches('/');
-        Url::parse(&format!("{base}{path}")).map_err(|error| Broken {
-            fault: Fault::Unreachable,
-            message: format!("the provider's base URL and {path} make no address: {error}"),
-        })
+        address(&format!("{}{path}", self.config.base_url.as_str().trim_end_matches('/')))
     }
 
-    /// The dialect to translate to; `None`: Chat Completions, as the client speaks it.
-    pub fn translation(&self) -> Option<&'static dyn UpstreamDialect> {
-        match self.config.profile.dialect {
-            Dialect::OpenAi => None,
-            Dialect::Anthropic => Some(&Anthropic),
-            Dialect::Gemini => Some(&Gemini),
+    /// The address of one of the profile's paths.
+    ///
+    /// # Errors
+    /// As [`Self::url`].
+    pub fn url_of(&self, path: &str, model: &Model) -> Result<Url, Broken> {
+        let is_chat = path == self.config.profile.paths.chat;
+        if let Some(chat) = self.chat.as_ref().filter(|_| is_chat) {
+            return Ok(chat.clone());
         }
+        address(&self.config.endpoint(path, &model.id))
+    }
+
+    /// What an answer with an error status says.
+    pub fn read_error(&self, status: StatusCode, body: &[u8]) -> ProviderError {
+        self.dialect.decode_error(status, body)
     }
 }
 
@@ -64,4 +75,9 @@ impl Upstream {
 pub fn upstreams(config: &Config) -> HashMap<ProviderId, Upstream> {
     let enabled = config.providers.iter().filter(|provider| provider.enabled);
     enabled.map(|provider| (provider.id.clone(), Upstream::new(provider))).collect()
+}
+
+fn address(text: &str) -> Result<Url, Broken> {
+    let unreachable = |error| Broken { fault: Fault::Unreachable, message: format!("{text} is no address: {error}") };
+    Url::parse(text).map_err(unreachable)
 }

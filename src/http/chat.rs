@@ -9,9 +9,11 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::{body, reply, tenancy};
+use crate::dialects::client::Addressed;
 use crate::gateway::Gateway;
 use crate::gateway::course::Arrival;
 use crate::gateway::pipeline::{Answered, Inbound};
+use crate::gateway::prepare::Label;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::wishes;
 
@@ -54,6 +56,7 @@ async fn answered(
     let wishes = wishes::from_headers(&parts.headers).map_err(rejected)?;
     let limit = gateway.setup.load().config.limits.max_body_bytes;
     let body = body::read(&parts.headers, body, limit).await.map_err(rejected)?;
-    let inbound = Inbound { request_id, arrival, tenant, wishes, body, presence };
+    let label = Label { request_id, dialect: ClientDialect::Chat, wishes };
+    let inbound = Inbound { label, arrival, tenant, addressed: Addressed::default(), body, presence };
     gateway.answer(inbound).await
 }

@@ -11,7 +11,7 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::dialects::openai_chat::write_error;
+use crate::dialects::surface;
 use crate::gateway::pipeline::{AnswerBody, Answered};
 use crate::gateway::refusal::Refusal;
 
@@ -63,9 +63,7 @@ pub(super) fn answer(request_id: RequestId, answered: Answered) -> Response {
 
 /// A refusal in the shape of the client's dialect.
 pub(super) fn refusal(dialect: ClientDialect, request_id: RequestId, refusal: &Refusal) -> Response {
-    let body = match dialect {
-        ClientDialect::Chat => write_error(&refusal.as_client_error()),
-    };
+    let body = surface(dialect).error(&refusal.as_client_error(), request_id);
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = refusal.status;
     let headers = response.headers_mut();

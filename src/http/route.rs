@@ -11,6 +11,7 @@ use http::StatusCode;
 
 use super::{body, reply, tenancy};
 use crate::gateway::Gateway;
+use crate::gateway::prepare::Label;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::wishes;
 
@@ -29,5 +30,6 @@ async fn decided(gateway: &Arc<Gateway>, request: Request) -> Result<Decision, R
     let wishes = wishes::from_headers(&parts.headers)?;
     let limit = gateway.setup.load().config.limits.max_body_bytes;
     let body = body::read(&parts.headers, body, limit).await?;
-    gateway.explain(&tenant, wishes, &body).await
+    let label = Label { request_id: RequestId::generate(), dialect: ClientDialect::Chat, wishes };
+    gateway.explain(&tenant, label, &body).await
 }

@@ -1,7 +1,5 @@
 //! Whole answers: a canonical one as this dialect writes it, and what one that passes through says.
 
-use std::fmt::Write as _;
-
 use aipipe_actors::money::NanoUsd;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -9,9 +7,9 @@ use serde_json::{Map, Value, json};
 use super::quirks::ChatQuirks;
 use super::reader::{self, Choices, bit};
 use super::relay::{failure, stop};
-use super::usage::{self, UsageSpan};
-use crate::dialects::conversation::{Answer, Choice, Media, Opaque, Part, Stop, Thought, ToolCall, Usage};
-use crate::dialects::splice::Splice;
+use super::usage;
+use crate::dialects::client::{AnswerFacts, Slot};
+use crate::dialects::conversation::{Answer, Choice, Media, Opaque, Part, Stop, Thought, ToolCall};
 use crate::dialects::translate::{AnswerError, Malformed};
 
 /// How a client that sent the legacy `functions` reads calls, and everybody else.
@@ -176,26 +174,6 @@ pub(super) fn finish_reason(stop: Stop, calls_tools: bool, tools: ToolShape) -> 
     }
 }
 
-/// What an answer that passes through says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerFacts {
-    /// The model as its provider names it.
-    pub model: String,
-    /// What it used; `None` where the provider said nothing.
-    pub usage: Option<Usage>,
-    /// Why it ended; of several choices the one that was cut off counts.
-    pub stop: Stop,
-    /// Whether every choice says why it ended.
-    pub is_whole: bool,
-    /// Whether it calls tools.
-    pub calls_tools: bool,
-    /// Bytes of content as written: the base of an estimate where usage is missing.
-    pub content_bytes: usize,
-    usage_span: Option<UsageSpan>,
-    close: usize,
-    has_members: bool,
-}
-
 /// Looks at an answer with status 200.
 ///
 /// # Errors
@@ -214,31 +192,11 @@ pub fn read_answer(body: &[u8], quirks: ChatQuirks) -> Result<AnswerFacts, Answe
     let stops = || reading.finishes.iter().map(|finish| stop(finish, reading.has_tool_calls));
     let finished = reading.finishes.iter().fold(0, |bits, finish| bits | bit(finish.index));
     Ok(AnswerFacts {
-        model: reading.model.decode().into_owned(),
         usage: reading.usage.or(reading.choice_usage),
         stop: stops().find(|&stop| stop == Stop::Length).or_else(|| stops().next()).unwrap_or(Stop::End),
         is_whole: reading.met & !finished == 0,
-        calls_tools: reading.has_tool_calls,
         content_bytes: reading.content_bytes,
-        usage_span: reading.usage_span,
-        close: reading.close,
-        has_members: reading.has_members,
+        cost_slot: reading.cost_slot,
+        explanation_slot: Slot::End { at: reading.close, has_members: reading.has_members },
     })
-}
-
-/// Adds AiPipe's own to an answer: the cost beside the usage, and the explanation (a JSON object) that was asked for.
-pub fn annotate_answer(body: &Bytes, facts: &AnswerFacts, cost: Option<NanoUsd>, explanation: Option<&str>) -> Bytes {
-    let Ok(text) = std::str::from_utf8(body) else { return body.clone() };
-    let mut splice = Splice::new(text);
-    if let (Some(cost), Some(span)) = (cost, &facts.usage_span) {
-        span.add_cost(&mut splice, &cost.to_string());
-    }
-    if let Some(explanation) = explanation {
-        let mut member = String::with_capacity(explanation.len() + 16);
-        let comma = if facts.has_members { "," } else { "" };
-        // Writing to a string cannot fail.
-        let _ = write!(member, "{comma}\"aipipe\":{explanation}");
-        splice.insert(facts.close, member);
-    }
-    if splice.is_empty() { body.clone() } else { splice.finish() }
 }

@@ -13,14 +13,18 @@ mod reader;
 pub mod relay;
 pub mod request;
 pub mod stream;
+mod surface;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod usage;
 
-pub use answer::{AnswerFacts, AnswerShape, annotate_answer, read_answer, write_answer};
+pub use answer::{AnswerShape, read_answer, write_answer};
 pub use error::{read_error, write_error};
-pub use passthrough::{Passthrough, Prepared, prepare_passthrough};
+pub use passthrough::{Passthrough, prepare_passthrough};
 pub use quirks::ChatQuirks;
 pub use relay::{ChunkFacts, PassthroughScanner, Relayed, UsageView};
-pub use request::{Decoded, decode_request};
+pub use request::decode_request;
 pub use stream::ChatStreamEncoder;
+pub use surface::Chat;
+pub use upstream::ChatUpstream;

@@ -3,19 +3,10 @@
 use std::ops::Range;
 
 use aipipe_actors::catalogue::{Capability, Model};
-use bytes::Bytes;
 
+use crate::dialects::client::{Chosen, Prepared};
 use crate::dialects::scan::{DetailsSpan, Scan};
 use crate::dialects::splice::{Cutter, Splice};
-
-/// How the model came to be chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chosen {
-    /// The client named it: its parameters go as they came, and the provider judges them.
-    Named,
-    /// AiPipe did: what the model cannot take and only tunes is left out.
-    Auto,
-}
 
 /// How a provider takes the messages' role `developer`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -59,15 +50,6 @@ impl<'a> Passthrough<'a> {
     pub fn plain(model: &'a Model, chosen: Chosen) -> Self {
         Self { model, chosen, preset: &[], foreign: &[], developer: DeveloperRole::Known, details: DetailsUse::Unknown }
     }
-}
-
-/// A body ready to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prepared {
-    /// The body.
-    pub body: Bytes,
-    /// Names of the fields that were left out or lowered, for `x-aipipe-dropped`.
-    pub dropped: Vec<String>,
 }
 
 /// Members that ask for reasoning.

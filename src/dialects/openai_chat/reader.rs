@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::quirks::ChatQuirks;
-use super::usage::{self, UsageSpan};
+use super::usage;
+use crate::dialects::client::Slot;
 use crate::dialects::conversation::Usage;
 use crate::dialects::json::{Cursor, Fault, Key, Kind, Text};
 use crate::dialects::splice::Cutter;
@@ -42,7 +43,8 @@ pub(super) struct Reading<'a> {
     pub(super) content_bytes: usize,
     pub(super) has_tool_calls: bool,
     pub(super) usage: Option<Usage>,
-    pub(super) usage_span: Option<UsageSpan>,
+    /// Where the cost goes, beside the usage.
+    pub(super) cost_slot: Option<Slot>,
     pub(super) choice_usage: Option<Usage>,
     /// The member `usage`, `null` too, with its comma.
     pub(super) usage_member: Vec<Range<usize>>,
@@ -105,9 +107,9 @@ impl<'a> Reading<'a> {
                 self.choices = Choices::List(count);
             }
             ("usage", Kind::Object) => {
-                let (usage, span) = usage::read(cursor, quirks)?;
+                let (usage, slot) = usage::read(cursor, quirks)?;
                 self.usage = usage;
-                self.usage_span = Some(span);
+                self.cost_slot = Some(slot);
             }
             ("error", kind) if kind != Kind::Null => {
                 let value = cursor.skip()?;

@@ -193,10 +193,10 @@ impl PassthroughScanner {
                 }
             }
             UsageView::Shown => {
-                if let (Some(usage), Some(span)) = (&reading.usage, &reading.usage_span) {
+                if let (Some(usage), Some(slot)) = (&reading.usage, &reading.cost_slot) {
                     self.usage_sent = true;
                     if let Some(cost) = price(usage) {
-                        span.add_cost(&mut splice, &cost.to_string());
+                        slot.fill(&mut splice, "cost", &cost.to_string());
                     }
                 }
             }

@@ -6,24 +6,12 @@ mod wire;
 
 use serde_json::Value;
 
-use super::answer::ToolShape;
+use crate::dialects::client::Decoded;
 use crate::dialects::conversation::{Conversation, ResponseFormat, Settings, Tool, ToolChoice};
 use crate::dialects::scan::Scan;
 use crate::dialects::translate::{CannotCarry, InvalidRequest};
 use history::History;
 use wire::{Body, FormatIn, OneOrMany};
-
-/// A request read.
-#[derive(Debug)]
-pub struct Decoded {
-    /// What it means.
-    pub conversation: Conversation,
-    /// Names of members and hosted tools that no other dialect has and that were left out, for `x-aipipe-dropped`; the conversation's own
-    /// hints come on top.
-    pub dropped: Vec<String>,
-    /// How the client reads calls.
-    pub tools: ToolShape,
-}
 
 /// Members that only tune or label; other dialects have no place for them, or AiPipe none to keep them.
 const HINTS: [&str; 16] = [
@@ -119,7 +107,7 @@ pub fn decode_request(scan: &Scan<'_>) -> Result<Decoded, InvalidRequest> {
         invalid(None, format!("a field has a wrong type or text at line {}, column {}", error.line(), error.column()))
     })?;
     let mut dropped = Vec::new();
-    let (tools, shape) = declared_tools(&mut body, &mut dropped)?;
+    let tools = declared_tools(&mut body, &mut dropped)?;
     let tool_choice = match (&body.tool_choice, &body.function_call) {
         (Some(choice), _) => tool_choice(choice)?,
         (None, Some(choice)) => function_choice(choice)?,
@@ -152,7 +140,7 @@ pub fn decode_request(scan: &Scan<'_>) -> Result<Decoded, InvalidRequest> {
         hints,
         stream: scan.stream,
     };
-    Ok(Decoded { conversation, dropped, tools: shape })
+    Ok(Decoded { conversation, dropped })
 }
 
 fn invalid(param: Option<&str>, message: impl Into<String>) -> InvalidRequest {
@@ -179,7 +167,7 @@ fn settings(scan: &Scan<'_>, body: Body) -> Settings {
     }
 }
 
-fn declared_tools(body: &mut Body, dropped: &mut Vec<String>) -> Result<(Vec<Tool>, ToolShape), InvalidRequest> {
+fn declared_tools(body: &mut Body, dropped: &mut Vec<String>) -> Result<Vec<Tool>, InvalidRequest> {
     let mut tools = Vec::new();
     for (index, declared) in body.tools.take().unwrap_or_default().into_iter().enumerate() {
         match (declared.kind.as_deref(), declared.function) {
@@ -197,14 +185,13 @@ fn declared_tools(body: &mut Body, dropped: &mut Vec<String>) -> Result<(Vec<Too
             (Some(hosted), _) => dropped.push(format!("tools.{hosted}")),
         }
     }
-    let shape = if tools.is_empty() && body.functions.is_some() { ToolShape::LegacyFunction } else { ToolShape::Calls };
     tools.extend(body.functions.take().unwrap_or_default().into_iter().map(|function| Tool {
         name: function.name,
         description: function.description,
         schema: function.parameters,
         strict: function.strict,
     }));
-    Ok((tools, shape))
+    Ok(tools)
 }
 
 fn tool_choice(choice: &Value) -> Result<ToolChoice, InvalidRequest> {

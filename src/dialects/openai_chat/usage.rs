@@ -1,38 +1,14 @@
 //! The `usage` object: read in each provider's variant, written in OpenAI's.
 
 use std::fmt::Write as _;
-use std::ops::Range;
 
 use aipipe_actors::money::{NanoUsd, Tokens};
 
 use super::quirks::ChatQuirks;
+use crate::dialects::client::Slot;
 use crate::dialects::conversation::Usage;
 use crate::dialects::decimal;
 use crate::dialects::json::{Cursor, Fault, Kind};
-use crate::dialects::splice::Splice;
-
-/// Where a usage object stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct UsageSpan {
-    /// The object with its braces.
-    object: Range<usize>,
-    /// The value of its `cost`, where the provider gives one.
-    cost: Option<Range<usize>>,
-    has_members: bool,
-}
-
-impl UsageSpan {
-    /// Writes AiPipe's cost, a JSON number in USD, beside the figures; it takes the place of a provider's own.
-    pub(super) fn add_cost(&self, splice: &mut Splice<'_>, cost: &str) {
-        match &self.cost {
-            Some(own) => splice.replace(own.clone(), cost.to_owned()),
-            None => {
-                let comma = if self.has_members { "," } else { "" };
-                splice.insert(self.object.end.saturating_sub(1), format!("{comma}\"cost\":{cost}"));
-            }
-        }
-    }
-}
 
 #[derive(Debug, Default)]
 struct Figures {
@@ -48,8 +24,7 @@ struct Figures {
 }
 
 /// Reads the usage object that the cursor stands on. Figures that are all zero, which MiniMax sends with every chunk, are none.
-pub(super) fn read(cursor: &mut Cursor<'_>, quirks: ChatQuirks) -> Result<(Option<Usage>, UsageSpan), Fault> {
-    let start = cursor.position();
+pub(super) fn read(cursor: &mut Cursor<'_>, quirks: ChatQuirks) -> Result<(Option<Usage>, Slot), Fault> {
     let mut figures = Figures::default();
     let mut own_cost = None;
     let mut has_members = false;
@@ -78,8 +53,9 @@ pub(super) fn read(cursor: &mut Cursor<'_>, quirks: ChatQuirks) -> Result<(Optio
             _ => cursor.pass()?,
         }
     }
-    let span = UsageSpan { object: start..cursor.position(), cost: own_cost, has_members };
-    Ok((figures.usage(quirks), span))
+    // AiPipe's cost takes the place of a provider's own.
+    let slot = own_cost.map_or(Slot::End { at: cursor.position() - 1, has_members }, Slot::Value);
+    Ok((figures.usage(quirks), slot))
 }
 
 fn details(cursor: &mut Cursor<'_>, figures: &mut Figures) -> Result<(), Fault> {
@@ -240,8 +216,8 @@ mod tests {
             ("{ }", "{ \"cost\":0.5}"),
         ] {
             let (_, span) = read(&mut Cursor::new(text), ChatQuirks::default()).unwrap();
-            let mut splice = Splice::new(text);
-            span.add_cost(&mut splice, "0.5");
+            let mut splice = crate::dialects::splice::Splice::new(text);
+            span.fill(&mut splice, "cost", "0.5");
             assert_eq!(splice.finish(), expected);
         }
     }

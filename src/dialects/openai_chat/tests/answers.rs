@@ -5,8 +5,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::dialects::client::annotate;
 use crate::dialects::conversation::{Answer, Choice, Opaque, Part, Stop, Thought, ToolCall, Usage};
-use crate::dialects::openai_chat::answer::{AnswerShape, ToolShape, annotate_answer, read_answer, write_answer};
+use crate::dialects::openai_chat::answer::{AnswerShape, ToolShape, read_answer, write_answer};
 use crate::dialects::openai_chat::quirks::ChatQuirks;
 use crate::dialects::openai_chat::request::decode_request;
 use crate::dialects::scan::scan;
@@ -119,13 +120,13 @@ fn what_only_the_model_can_read_makes_the_round_trip() {
 fn an_answer_that_passes_is_read_and_annotated() {
     let text = r#"{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"\"usage\":{}"},"finish_reason":"stop"}],"model":"m-1","usage":{"prompt_tokens":3,"completion_tokens":2,"cost":9} }"#;
     let facts = read_answer(text.as_bytes(), ChatQuirks::default()).unwrap();
-    assert_eq!((&*facts.model, facts.stop, facts.is_whole, facts.calls_tools), ("m-1", Stop::End, true, false));
+    assert_eq!((facts.stop, facts.is_whole), (Stop::End, true));
     assert_eq!(facts.usage.unwrap().tokens, Tokens { input: 3, output: 2, ..Tokens::default() });
     let body = Bytes::from_static(text.as_bytes());
-    let annotated = annotate_answer(&body, &facts, Some(NanoUsd(5)), Some("{\"decision\":{}}"));
+    let annotated = annotate(&body, &facts, Some(NanoUsd(5)), Some("{\"decision\":{}}"));
     let expected = text.replace("\"cost\":9} }", "\"cost\":0.000000005} ,\"aipipe\":{\"decision\":{}}}");
     assert_eq!(annotated, expected);
-    assert_eq!(annotate_answer(&body, &facts, None, None), body);
+    assert_eq!(annotate(&body, &facts, None, None), body);
 }
 
 #[test]
@@ -163,5 +164,5 @@ fn an_answer_without_a_reason_is_not_whole() {
     let calls = read(
         r#"{"choices":[{"message":{"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}]}"#,
     );
-    assert_eq!((calls.calls_tools, calls.stop), (true, Stop::ToolUse));
+    assert_eq!(calls.stop, Stop::ToolUse);
 }

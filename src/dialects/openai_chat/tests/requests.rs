@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::model;
+use crate::dialects::client::{Chosen, Decoded};
 use crate::dialects::conversation::{Media, Opaque, Part, ResponseFormat, Role, ToolChoice, Turn};
-use crate::dialects::openai_chat::answer::ToolShape;
-use crate::dialects::openai_chat::passthrough::{Chosen, DetailsUse, DeveloperRole, Passthrough, prepare_passthrough};
-use crate::dialects::openai_chat::request::{Decoded, decode_request, translatable};
+use crate::dialects::openai_chat::passthrough::{DetailsUse, DeveloperRole, Passthrough, prepare_passthrough};
+use crate::dialects::openai_chat::request::{decode_request, translatable};
 use crate::dialects::scan::scan;
 
 fn prepared(text: &str, target: &Passthrough<'_>) -> (String, Vec<String>) {
@@ -244,7 +244,6 @@ fn legacy_functions_are_tools() {
     let read = decoded(
         &json!({"model": "m", "messages": [{"role": "user"}], "functions": [{"name": "f", "parameters": {}}], "function_call": {"name": "f"}}),
     );
-    assert_eq!(read.tools, ToolShape::LegacyFunction);
     assert_eq!((read.conversation.tools.len(), read.conversation.tool_choice), (1, ToolChoice::Named("f".into())));
 }
 

@@ -1,0 +1,186 @@
+//! Chat Completions as a client's dialect.
+
+use aipipe_actors::identity::RequestId;
+use aipipe_actors::routing::digest::PromptKey;
+use aipipe_actors::routing::signals::Features;
+use bytes::Bytes;
+use serde_json::json;
+
+use super::answer::{AnswerShape, ToolShape};
+use super::passthrough::{DetailsUse, DeveloperRole, Passthrough};
+use super::{ChatQuirks, ChatStreamEncoder, PassthroughScanner, UsageView};
+use super::{decode_request, error, prepare_passthrough, read_answer, stream, write_answer};
+use crate::dialects::client::{
+    Addressed, AnswerFacts, ClientRequest, ClientSurface, Decoded, Facts, Frame, Onward, Prepared, Price, Seen,
+    StreamReading, Target,
+};
+use crate::dialects::conversation::Answer;
+use crate::dialects::scan::{PromptHasher, Scan, preferences, scan};
+use crate::dialects::translate::{AnswerError, ClientError, InvalidRequest, Malformed, StreamEncoder};
+use crate::providers::{Dialect, EffortField, Profile};
+use crate::upstream::sse::RawEvent;
+
+/// Members that only OpenRouter knows.
+const ROUTER_MEMBERS: &[&str] = &["provider", "transforms", "plugins", "route"];
+/// What a cache key begins with.
+const SURFACE: &[&str] = &["chat"];
+
+/// Chat Completions.
+#[derive(Debug, Clone, Copy)]
+pub struct Chat;
+
+impl ClientSurface for Chat {
+    fn scan<'a>(&self, body: &'a [u8], _: &Addressed<'a>) -> Result<Box<dyn ClientRequest + 'a>, InvalidRequest> {
+        let scan = scan(body)?;
+        let facts = facts(&scan)?;
+        Ok(Box::new(ChatRequest { scan, facts }))
+    }
+
+    fn is_spoken_by(&self, profile: &Profile) -> bool {
+        profile.dialect == Dialect::OpenAi
+    }
+
+    fn path(&self, profile: &Profile, stream: bool) -> &'static str {
+        if stream { profile.paths.chat_stream } else { profile.paths.chat }
+    }
+
+    fn read_answer(&self, body: &[u8], profile: &Profile) -> Result<AnswerFacts, AnswerError> {
+        read_answer(body, quirks(profile))
+    }
+
+    fn explanation_event(&self, frame: &Frame, model: &str, explanation: &str) -> Option<Bytes> {
+        // A chunk without choices, which clients pass over as they do the one with usage.
+        let AnswerShape { id, created, .. } = shape(frame, ToolShape::Calls);
+        let head = json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model}).to_string();
+        let head = head.trim_end_matches('}');
+        Some(Bytes::from(format!("data: {head},\"choices\":[],\"aipipe\":{explanation}}}\n\n")))
+    }
+
+    fn error(&self, error: &ClientError<'_>, _: RequestId) -> Bytes {
+        error::write_error(error)
+    }
+
+    fn error_event(&self, error: &ClientError<'_>, _: RequestId) -> Bytes {
+        stream::error_event(error)
+    }
+}
+
+fn quirks(profile: &Profile) -> ChatQuirks {
+    ChatQuirks {
+        completion_excludes_reasoning: profile.completion_excludes_reasoning,
+        usage_in_choice: profile.usage_in_choice,
+    }
+}
+
+fn shape(frame: &Frame, tools: ToolShape) -> AnswerShape {
+    AnswerShape { id: format!("chatcmpl-{}", frame.request_id), created: frame.created, tools }
+}
+
+fn facts(scan: &Scan<'_>) -> Result<Facts, InvalidRequest> {
+    Ok(Facts {
+        model: scan.model.clone().into_owned(),
+        stream: scan.stream,
+        preferences: scan.preferences.map(preferences).transpose()?.unwrap_or_default(),
+        features: Features::measure(&scan.ask().view()),
+        needs: scan.needs,
+        parameters: scan.meaningful.clone(),
+        effort: scan.reasoning.as_ref().and_then(|reasoning| reasoning.effort),
+        input_tokens: scan.estimate.tokens(),
+        input_bound: scan.estimate.upper_bound(),
+        output_limit: scan.output_limit,
+        choices: scan.choices,
+        stored: scan.stored.iter().map(|id| id.clone().into_owned()).collect(),
+    })
+}
+
+struct ChatRequest<'a> {
+    scan: Scan<'a>,
+    facts: Facts,
+}
+
+impl ChatRequest<'_> {
+    /// How the client reads calls: one that declares only the legacy `functions` reads them the legacy way.
+    fn tools(&self) -> ToolShape {
+        let legacy = self.scan.means("functions") && self.scan.spans.member("tools").is_none();
+        if legacy { ToolShape::LegacyFunction } else { ToolShape::Calls }
+    }
+
+    fn view(&self) -> UsageView {
+        if self.scan.include_usage { UsageView::Shown } else { UsageView::Hidden }
+    }
+}
+
+impl ClientRequest for ChatRequest<'_> {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn prompt_key(&self, hasher: &PromptHasher) -> PromptKey {
+        self.scan.prompt_key(hasher, SURFACE)
+    }
+
+    fn pass(&self, target: &Target<'_>) -> Prepared {
+        let profile = target.profile;
+        let is_router = profile.effort == EffortField::ReasoningObject;
+        prepare_passthrough(
+            &self.scan,
+            &Passthrough {
+                model: target.model,
+                chosen: target.chosen,
+                preset: if profile.reasoning_split { &[("reasoning_split", "true")] } else { &[] },
+                foreign: if is_router { &[] } else { ROUTER_MEMBERS },
+                developer: if profile.developer_role { DeveloperRole::Known } else { DeveloperRole::AsSystem },
+                details: if is_router { DetailsUse::Own } else { DetailsUse::Unknown },
+            },
+        )
+    }
+
+    fn decode(&self) -> Result<Decoded, InvalidRequest> {
+        let decoded = decode_request(&self.scan)?;
+        Ok(Decoded { conversation: decoded.conversation, dropped: decoded.dropped })
+    }
+
+    fn write_answer(&self, answer: &Answer, frame: &Frame) -> Bytes {
+        write_answer(answer, &shape(frame, self.tools()), None)
+    }
+
+    fn stream_encoder(&self, frame: &Frame) -> Box<dyn StreamEncoder> {
+        Box::new(ChatStreamEncoder::new(shape(frame, self.tools()), self.view()))
+    }
+
+    fn passing(&self, profile: &Profile) -> Box<dyn StreamReading> {
+        Box::new(Passing(PassthroughScanner::new(quirks(profile), self.view())))
+    }
+}
+
+struct Passing(PassthroughScanner);
+
+impl StreamReading for Passing {
+    fn event(&mut self, event: RawEvent, price: Price<'_>, out: &mut Vec<Bytes>) -> Seen {
+        let relayed = self.0.relay(event, price);
+        let facts = relayed.facts;
+        let course = match (facts.error, facts.malformed) {
+            (Some(error), _) => Onward::Error(error),
+            (_, Some(malformed)) => Onward::Malformed(malformed),
+            _ if facts.is_done => match self.0.close() {
+                Ok(()) => Onward::Whole,
+                Err(malformed) => Onward::Malformed(malformed),
+            },
+            _ => Onward::More,
+        };
+        // The end of an answer that is not whole must not reach the client.
+        if matches!(course, Onward::More | Onward::Whole) {
+            out.extend(relayed.bytes);
+        }
+        let commits = facts.is_content || facts.stop.is_some();
+        Seen { content: commits.then_some(facts.content_bytes), usage: facts.usage, course }
+    }
+
+    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {
+        self.0.close()
+    }
+
+    fn finish(&mut self, price: Price<'_>, out: &mut Vec<Bytes>) {
+        out.extend(self.0.finish(price));
+    }
+}
