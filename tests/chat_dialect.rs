@@ -223,7 +223,7 @@ fn every_recorded_stream_gives_its_figures_and_its_end() {
     println!("{count} recorded streams read");
 }
 
-/// What the client got: the same text, one reason to end, one cost, one `[DONE]` at the end.
+/// What the client got: the same text, one cost, one `[DONE]` at the end.
 fn check_passed(name: &str, passed: &str, sent: &[Value], costs: bool) {
     let got: Vec<Value> =
         events(passed, passed.len()).iter().filter_map(|event| serde_json::from_str(event.data()).ok()).collect();
@@ -231,8 +231,6 @@ fn check_passed(name: &str, passed: &str, sent: &[Value], costs: bool) {
         chunks.iter().filter_map(|chunk| chunk.pointer("/choices/0/delta/content")?.as_str()).collect()
     };
     assert_eq!(text(&got), text(sent), "{name}");
-    let reasons = |chunk: &&Value| chunk.pointer("/choices/0/finish_reason").is_some_and(Value::is_string);
-    assert_eq!(got.iter().filter(reasons).count(), 1, "{name}");
     let costed = got.iter().filter(|chunk| chunk.pointer("/usage/cost") == Some(&json!(0.000000007))).count();
     assert_eq!(costed, usize::from(costs), "{name}");
     assert!(passed.trim_end().ends_with("data: [DONE]"), "{name}");

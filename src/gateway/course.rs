@@ -264,14 +264,15 @@ impl Course {
             model = %failure.model.id,
             fault = failure.fault.name(),
             status = failure.status.map(|status| status.as_u16()),
-            message = failure.message,
+            code = failure.code,
+            message = failure.noted(),
             "attempt failed"
         );
         let outcome = match self.call.as_ref().and_then(|call| call.ttft) {
             Some(_) if self.digest.stream => Outcome::Truncated,
             _ => Outcome::Failed,
         };
-        self.end_call(outcome, Some((failure.fault, &failure.message)));
+        self.end_call(outcome, Some((failure.fault, failure.noted())));
     }
 
     /// The call succeeded: the whole answer is here.

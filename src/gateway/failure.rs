@@ -85,6 +85,11 @@ impl Failure {
         self.status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_REQUEST)
     }
 
+    /// The message for the log and the operator: a refusal of the request itself may quote it, and is told to its client alone.
+    pub fn noted(&self) -> &str {
+        if self.is_about_the_request() { "the provider refused the request itself" } else { &self.message }
+    }
+
     /// Whether the provider refuses what the client asks, so that the client is told in the provider's words.
     pub fn is_about_the_request(&self) -> bool {
         matches!(self.fault, Fault::Request | Fault::ContextLength | Fault::ContentPolicy)

@@ -7,12 +7,14 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::gateway::refusal::Refusal;
 
 /// Longest silence within a body.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest that a whole body may take, however steadily it drips.
+const WHOLE_PATIENCE: Duration = Duration::from_secs(300);
 /// How long the rest of a body that is too large is read and thrown away, so that its sender gets to read the answer.
 const DISCARD: Duration = Duration::from_secs(5);
 
@@ -32,10 +34,11 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
         return Err(Refusal::too_large(limit));
     }
     let mut body = body;
+    let until = Instant::now() + WHOLE_PATIENCE;
     let mut first: Option<Bytes> = None;
     let mut whole = BytesMut::new();
     loop {
-        let frame = match timeout(PATIENCE, body.frame()).await {
+        let frame = match timeout_at(until.min(Instant::now() + PATIENCE), body.frame()).await {
             Ok(None) => return Ok(first.unwrap_or_else(|| whole.freeze())),
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(_))) => return Err(Refusal::invalid(None, "the body broke off before its end")),
@@ -61,7 +64,11 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
 }
 
 fn late() -> Refusal {
-    let message = format!("nothing of the body came for {} seconds", PATIENCE.as_secs());
+    let message = format!(
+        "the body did not come in time: at most {} seconds of silence, {} seconds in all",
+        PATIENCE.as_secs(),
+        WHOLE_PATIENCE.as_secs()
+    );
     Refusal::new(StatusCode::REQUEST_TIMEOUT, "invalid_request", message)
 }
 

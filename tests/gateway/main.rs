@@ -7,5 +7,6 @@ mod crashes;
 mod failover;
 mod process;
 mod refusals;
+mod sdks;
 mod support;
 mod tenants;

@@ -7,6 +7,7 @@ use aipipe_actors::catalogue::{Capability, Model};
 use crate::dialects::client::{Chosen, Prepared};
 use crate::dialects::scan::{DetailsSpan, Scan};
 use crate::dialects::splice::{Cutter, Splice};
+use crate::providers::StreamUsage;
 
 /// How a provider takes the messages' role `developer`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Passthrough<'a> {
     pub preset: &'a [(&'a str, &'a str)],
     /// Members that this provider refuses though they are only another's extension (`provider`, `transforms`).
     pub foreign: &'a [&'a str],
+    /// Whether usage within a stream must be asked for.
+    pub usage: StreamUsage,
     /// The role `developer`.
     pub developer: DeveloperRole,
     /// `reasoning_details` in the history.
@@ -48,7 +51,15 @@ pub struct Passthrough<'a> {
 impl<'a> Passthrough<'a> {
     /// A provider without peculiarities.
     pub fn plain(model: &'a Model, chosen: Chosen) -> Self {
-        Self { model, chosen, preset: &[], foreign: &[], developer: DeveloperRole::Known, details: DetailsUse::Unknown }
+        Self {
+            model,
+            chosen,
+            preset: &[],
+            foreign: &[],
+            usage: StreamUsage::OnRequest,
+            developer: DeveloperRole::Known,
+            details: DetailsUse::Unknown,
+        }
     }
 }
 
@@ -69,7 +80,7 @@ pub fn prepare_passthrough(scan: &Scan<'_>, target: &Passthrough<'_>) -> Prepare
     let mut edits = Edits { scan, target, splice: Splice::new(scan.text()), gone: Vec::new(), dropped: Vec::new() };
     edits.remove("aipipe");
     edits.replace("model", serde_json::Value::from(target.model.id.as_str()).to_string());
-    if scan.stream {
+    if scan.stream && target.usage == StreamUsage::OnRequest {
         edits.ask_for_usage();
     }
     if target.developer == DeveloperRole::AsSystem {

@@ -23,8 +23,6 @@ pub(super) enum Choices {
 pub(super) struct Finish<'a> {
     pub(super) index: u32,
     pub(super) reason: Text<'a>,
-    /// Where the value stands.
-    pub(super) span: Range<usize>,
 }
 
 /// What one pass found.
@@ -130,13 +128,12 @@ impl<'a> Reading<'a> {
         let mut finish = None;
         while let Some(key) = cursor.key(&mut members)? {
             let kind = cursor.kind()?;
-            let start = cursor.position();
             match (key.name.raw(), kind) {
                 ("index", Kind::Number) => index = cursor.number()?.parse().unwrap_or(position),
                 ("finish_reason", Kind::String) => {
                     let reason = cursor.string()?;
                     if !reason.is_empty() {
-                        finish = Some((reason, start..cursor.position()));
+                        finish = Some(reason);
                     }
                 }
                 ("delta" | "message", Kind::Object) => self.message(cursor)?,
@@ -147,8 +144,8 @@ impl<'a> Reading<'a> {
             }
         }
         self.met |= bit(index);
-        if let Some((reason, span)) = finish {
-            self.finishes.push(Finish { index, reason, span });
+        if let Some(reason) = finish {
+            self.finishes.push(Finish { index, reason });
         }
         Ok(())
     }

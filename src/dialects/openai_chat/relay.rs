@@ -1,5 +1,5 @@
-//! Watches a stream that passes through: learns usage and the end from each chunk, and changes only what a client must not see twice or
-//! did not ask for.
+//! Watches a stream that passes through: learns usage and the end from each chunk, and changes only what the client did not ask for and
+//! what AiPipe adds.
 
 use std::fmt::Write as _;
 
@@ -23,6 +23,8 @@ pub enum UsageView {
     Shown,
     /// It gets none: AiPipe asked for them on its own account.
     Hidden,
+    /// It gets what the provider sends of its own accord, as it would without AiPipe.
+    Untouched,
 }
 
 /// What one event of a stream says.
@@ -175,17 +177,11 @@ impl PassthroughScanner {
     /// The changes to a chunk; `None` where the client gets nothing of it.
     fn edits<'d>(&mut self, reading: &Reading<'d>, data: &'d str, price: Price<'_>) -> Option<Splice<'d>> {
         let mut splice = Splice::new(data);
-        let repeated = |finish: &&Finish<'_>| self.finished & bit(finish.index) != 0;
-        for finish in reading.finishes.iter().filter(repeated) {
-            // OpenRouter gives the reason twice, the second time with usage; clients that add chunks up would read "stopstop".
-            splice.replace(finish.span.clone(), "null");
-        }
         match self.view {
             UsageView::Hidden => {
-                let empty = reading.choices == Choices::List(0) && !reading.usage_member.is_empty();
-                let repeats_only = !splice.is_empty() && reading.finishes.iter().all(|finish| repeated(&finish));
-                let usage_beside_nothing = reading.usage.is_some() && reading.finishes.is_empty();
-                if empty || ((repeats_only || usage_beside_nothing) && !reading.has_content) {
+                let is_bare = reading.choices == Choices::List(0) && !reading.usage_member.is_empty();
+                let beside_nothing = reading.usage.is_some() && reading.finishes.is_empty() && !reading.has_content;
+                if is_bare || beside_nothing {
                     return None;
                 }
                 for range in &reading.usage_member {
@@ -200,6 +196,7 @@ impl PassthroughScanner {
                     }
                 }
             }
+            UsageView::Untouched => {}
         }
         for range in &reading.empty_roles {
             splice.remove(range.clone());
@@ -209,7 +206,7 @@ impl PassthroughScanner {
 
     /// The usage chunk that the client asked for and that the provider put elsewhere.
     fn own_usage_chunk(&mut self, price: Price<'_>) -> Option<Vec<u8>> {
-        if self.view == UsageView::Hidden || self.usage_sent {
+        if self.view != UsageView::Shown || self.usage_sent {
             return None;
         }
         let usage = self.usage?;

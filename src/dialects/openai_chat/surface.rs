@@ -17,7 +17,7 @@ use crate::dialects::client::{
 use crate::dialects::conversation::Answer;
 use crate::dialects::scan::{PromptHasher, Scan, preferences, scan};
 use crate::dialects::translate::{AnswerError, ClientError, InvalidRequest, Malformed, StreamEncoder};
-use crate::providers::{Dialect, EffortField, Profile};
+use crate::providers::{Dialect, EffortField, Profile, StreamUsage};
 use crate::upstream::sse::RawEvent;
 
 /// Members that only OpenRouter knows.
@@ -108,6 +108,15 @@ impl ChatRequest<'_> {
     fn view(&self) -> UsageView {
         if self.scan.include_usage { UsageView::Shown } else { UsageView::Hidden }
     }
+
+    /// Of a stream that passes through, a client that did not ask sees what it would see without AiPipe.
+    fn passing_view(&self, profile: &Profile) -> UsageView {
+        match (self.scan.include_usage, profile.stream_usage) {
+            (true, _) => UsageView::Shown,
+            (false, StreamUsage::OnRequest) => UsageView::Hidden,
+            (false, StreamUsage::Always) => UsageView::Untouched,
+        }
+    }
 }
 
 impl ClientRequest for ChatRequest<'_> {
@@ -130,6 +139,7 @@ impl ClientRequest for ChatRequest<'_> {
                 preset: if profile.reasoning_split { &[("reasoning_split", "true")] } else { &[] },
                 foreign: if is_router { &[] } else { ROUTER_MEMBERS },
                 developer: if profile.developer_role { DeveloperRole::Known } else { DeveloperRole::AsSystem },
+                usage: profile.stream_usage,
                 details: if is_router { DetailsUse::Own } else { DetailsUse::Unknown },
             },
         )
@@ -149,7 +159,7 @@ impl ClientRequest for ChatRequest<'_> {
     }
 
     fn passing(&self, profile: &Profile) -> Box<dyn StreamReading> {
-        Box::new(Passing(PassthroughScanner::new(quirks(profile), self.view())))
+        Box::new(Passing(PassthroughScanner::new(quirks(profile), self.passing_view(profile))))
     }
 }
 
