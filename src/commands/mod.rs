@@ -1,6 +1,7 @@
 //! The program's commands, one file each.
 
 mod check;
+mod demo;
 mod explain;
 mod serve;
 
@@ -33,6 +34,8 @@ struct Arguments {
 enum Command {
     /// Run the gateway in the foreground (the default)
     Serve,
+    /// Show everything on simulated providers, without a key or a network
+    Demo(demo::Arguments),
     /// Validate configuration, catalogue and database, and print what would run
     Check,
     /// Show the routing decision for a prompt, without sending it
@@ -45,6 +48,7 @@ pub fn main() -> ExitCode {
     let file = arguments.config.as_deref();
     match arguments.command {
         None | Some(Command::Serve) => serve::run(file),
+        Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Check) => check::run(file),
         Some(Command::Explain(arguments)) => explain::run(file, &arguments),
     }
