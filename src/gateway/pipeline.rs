@@ -234,7 +234,7 @@ impl Journey<'_> {
     /// Nothing else can be chosen: the request ends, unless the model that failed may be asked once more.
     async fn denied(&mut self, denial: Denial, course: &Course) -> Result<Stage, Refusal> {
         let before = self.passed.len();
-        self.passed.retain(|passed| passed.model.is_some());
+        self.passed.retain(|passed| passed.model.is_some() || passed.reason != Reason::Excluded);
         if self.passed.len() < before {
             // No other provider is left: the other models of one that failed are better than nothing.
             return Ok(Stage::Failover);
@@ -345,7 +345,11 @@ impl Journey<'_> {
         let outgoing = match self.outbound.write(&model, upstream) {
             Ok(outgoing) => outgoing,
             Err(unfit) => {
+                let cannot_be_said = matches!(unfit, Unfit::Invalid(_));
                 let (reason, refusal) = unfit_reason(unfit);
+                if cannot_be_said {
+                    self.pass_over_translations(&reason);
+                }
                 pass_over(self, reason);
                 self.failure.get_or_insert(Refused::Unfit(refusal));
                 return Ok(Turn::Ask(Stage::Failover));
@@ -394,6 +398,15 @@ impl Journey<'_> {
             }
         };
         self.failed(failure, travelling).await.map(Turn::Ask)
+    }
+
+    /// A request that cannot be said in other words goes to nobody who would need them.
+    fn pass_over_translations(&mut self, reason: &Reason) {
+        let surface = self.outbound.surface;
+        let others =
+            self.setup.upstreams.iter().filter(|(_, upstream)| !surface.is_spoken_by(&upstream.config.profile));
+        let passed = others.map(|(id, _)| Passed { provider: id.clone(), model: None, reason: reason.clone() });
+        self.passed.extend(passed);
     }
 
     /// Waits for the provider's place.

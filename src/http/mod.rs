@@ -6,7 +6,8 @@
 
 mod admin;
 mod body;
-mod chat;
+mod gemini;
+mod generate;
 mod health;
 mod metrics;
 mod models;
@@ -33,11 +34,13 @@ use crate::gateway::refusal::Refusal;
 /// All endpoints of a gateway.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
-        .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/chat/completions", post(generate::chat_completions))
         // Where a base URL was given without `/v1`.
-        .route("/chat/completions", post(chat::completions))
+        .route("/chat/completions", post(generate::chat_completions))
         .route("/v1/models", get(models::list))
-        .route("/v1/models/{*id}", get(models::one))
+        .route("/v1/models/{*id}", get(models::one).post(gemini::call))
+        .route("/v1beta/models", get(models::gemini_list))
+        .route("/v1beta/models/{*id}", get(models::gemini_one).post(gemini::call))
         .route("/v1/route", post(route::decision))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -53,20 +56,22 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 
 async fn unknown(uri: http::Uri) -> Response {
     let message = format!("there is nothing at {}", uri.path());
-    refused(&Refusal::new(StatusCode::NOT_FOUND, "not_found", message))
+    refused(uri.path(), &Refusal::new(StatusCode::NOT_FOUND, "not_found", message))
 }
 
 async fn wrong_method(method: http::Method, uri: http::Uri) -> Response {
     let message = format!("{} does not take {method}", uri.path());
-    refused(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message))
+    refused(uri.path(), &Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message))
 }
 
 /// A handler panicked: its own request fails, the log has the panic, and whatever it held was given back.
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     let message = "the gateway failed to answer; the operator's log says why";
-    refused(&Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message))
+    refused("", &Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message))
 }
 
-fn refused(refusal: &Refusal) -> Response {
-    reply::refusal(ClientDialect::Chat, RequestId::generate(), refusal)
+/// A refusal in the shape of whoever would ask at this path.
+fn refused(path: &str, refusal: &Refusal) -> Response {
+    let dialect = if path.starts_with("/v1beta/") { ClientDialect::Gemini } else { ClientDialect::Chat };
+    reply::refusal(dialect, RequestId::generate(), refusal)
 }

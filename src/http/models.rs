@@ -10,10 +10,10 @@ use aipipe_actors::routing::digest::ClientDialect;
 use aipipe_actors::tenant::account::day_of;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 
-use super::{reply, tenancy};
+use super::{gemini, reply, tenancy};
 use crate::gateway::Gateway;
 use crate::gateway::prepare::AUTO;
 use crate::gateway::refusal::Refusal;
@@ -21,7 +21,7 @@ use crate::gateway::tenants::Live;
 
 /// All models that the tenant can reach.
 pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    match tenancy::tenant(&gateway, &headers).await {
+    match tenancy::tenant(&gateway, &headers, None).await {
         Ok(tenant) => {
             let catalogue = gateway.catalogue();
             let names = names(&gateway, &catalogue, &tenant);
@@ -42,7 +42,7 @@ pub(super) async fn one(State(gateway): State<Arc<Gateway>>, Path(id): Path<Stri
 }
 
 async fn found(gateway: &Gateway, id: &str, headers: &HeaderMap) -> Result<Value, Refusal> {
-    let tenant = tenancy::tenant(gateway, headers).await?;
+    let tenant = tenancy::tenant(gateway, headers, None).await?;
     if id == AUTO {
         return Ok(entry(AUTO, "aipipe"));
     }
@@ -55,6 +55,47 @@ async fn found(gateway: &Gateway, id: &str, headers: &HeaderMap) -> Result<Value
     reachable.iter().find(by_provider).map(|model| entry(id, model.provider.as_str())).ok_or_else(|| {
         let message = format!("there is no model {id:?} that this tenant can reach; GET /v1/models lists those");
         Refusal { param: Some("model".into()), ..Refusal::new(StatusCode::NOT_FOUND, "model_not_found", message) }
+    })
+}
+
+/// `GET /v1beta/models`: the same in Gemini's shape.
+pub(super) async fn gemini_list(State(gateway): State<Arc<Gateway>>, uri: Uri, headers: HeaderMap) -> Response {
+    let key = gemini::parameter(&uri, "key");
+    match tenancy::tenant(&gateway, &headers, key.as_deref()).await {
+        Ok(tenant) => {
+            let catalogue = gateway.catalogue();
+            let names = names(&gateway, &catalogue, &tenant);
+            let models = names.iter().map(|(name, model)| gemini_entry(name, Some(model)));
+            let all: Vec<Value> = std::iter::once(gemini_entry(AUTO, None)).chain(models).collect();
+            reply::json(StatusCode::OK, &json!({"models": all}))
+        }
+        Err(refusal) => reply::refusal(ClientDialect::Gemini, RequestId::generate(), &refusal),
+    }
+}
+
+/// `GET /v1beta/models/{id}`.
+pub(super) async fn gemini_one(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match found(&gateway, &id, &headers).await {
+        Ok(_) => {
+            let catalogue = gateway.catalogue();
+            let model = catalogue.named(&id).next();
+            reply::json(StatusCode::OK, &gemini_entry(&id, model))
+        }
+        Err(refusal) => reply::refusal(ClientDialect::Gemini, RequestId::generate(), &refusal),
+    }
+}
+
+fn gemini_entry(name: &str, model: Option<&Arc<Model>>) -> Value {
+    json!({
+        "name": format!("models/{name}"),
+        "displayName": name,
+        "inputTokenLimit": model.map(|model| model.context_tokens),
+        "outputTokenLimit": model.map(|model| model.max_output_tokens),
+        "supportedGenerationMethods": ["generateContent", "streamGenerateContent"],
     })
 }
 

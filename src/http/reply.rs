@@ -6,6 +6,7 @@ use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::ClientDialect;
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -14,6 +15,8 @@ use serde::Serialize;
 use crate::dialects::surface;
 use crate::gateway::pipeline::{AnswerBody, Answered};
 use crate::gateway::refusal::Refusal;
+use crate::gateway::relay::Relay;
+use crate::upstream::sse::{SseDecoder, SseError};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROVIDER: HeaderName = HeaderName::from_static("x-aipipe-provider");
@@ -25,11 +28,23 @@ const COST: HeaderName = HeaderName::from_static("x-aipipe-cost-usd");
 const DROPPED: HeaderName = HeaderName::from_static("x-aipipe-dropped");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// How a stream is framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// As server-sent events.
+    Events,
+    /// As the items of one JSON array, which Gemini's API gives where nobody asks for events.
+    Array,
+}
+
 /// An answer of a model.
-pub(super) fn answer(request_id: RequestId, answered: Answered) -> Response {
+pub(super) fn answer(request_id: RequestId, answered: Answered, framing: Framing) -> Response {
     let Answered { provider, model, complexity, attempts, cache, cost, dropped, body } = answered;
     let (content_type, body) = match body {
         AnswerBody::Whole { bytes, content_type } => (header(&content_type), Body::from(bytes)),
+        AnswerBody::Stream(relay) if framing == Framing::Array => {
+            (JSON, Body::from_stream(stream::unfold(Items::new(relay), Items::next)))
+        }
         AnswerBody::Stream(relay) => {
             let pieces = stream::unfold(relay, |mut relay| async move {
                 let bytes = relay.next().await?;
@@ -59,6 +74,48 @@ pub(super) fn answer(request_id: RequestId, answered: Answered) -> Response {
         headers.insert(DROPPED, header(&dropped));
     }
     response
+}
+
+/// A stream of events as the items of an array.
+struct Items {
+    relay: Box<Relay>,
+    events: SseDecoder,
+    /// What goes in front of the next item.
+    separator: &'static str,
+    has_ended: bool,
+}
+
+impl Items {
+    fn new(relay: Box<Relay>) -> Self {
+        Self { relay, events: SseDecoder::default(), separator: "[", has_ended: false }
+    }
+
+    async fn next(mut self) -> Option<(Result<Bytes, SseError>, Self)> {
+        if self.has_ended {
+            return None;
+        }
+        let mut events = Vec::new();
+        let read = match self.relay.next().await {
+            Some(bytes) => self.events.feed(bytes, &mut events),
+            None => {
+                self.has_ended = true;
+                self.events.finish().map(|last| events.extend(last))
+            }
+        };
+        if let Err(error) = read {
+            self.has_ended = true;
+            return Some((Err(error), self));
+        }
+        let mut out = Vec::new();
+        for event in events.iter().filter(|event| !event.is_comment()) {
+            out.extend_from_slice(std::mem::replace(&mut self.separator, ",\r\n").as_bytes());
+            out.extend_from_slice(event.data().as_bytes());
+        }
+        if self.has_ended {
+            out.extend_from_slice(if self.separator == "[" { b"[]" } else { b"]" });
+        }
+        Some((Ok(Bytes::from(out)), self))
+    }
 }
 
 /// A refusal in the shape of the client's dialect.

@@ -26,7 +26,7 @@ pub(super) async fn decision(State(gateway): State<Arc<Gateway>>, request: Reque
 async fn decided(gateway: &Arc<Gateway>, request: Request) -> Result<Decision, Refusal> {
     let _presence = gateway.drain.enter().ok_or_else(Refusal::draining)?;
     let (parts, body) = request.into_parts();
-    let tenant = tenancy::tenant(gateway, &parts.headers).await?;
+    let tenant = tenancy::tenant(gateway, &parts.headers, None).await?;
     let wishes = wishes::from_headers(&parts.headers)?;
     let limit = gateway.setup.load().config.limits.max_body_bytes;
     let body = body::read(&parts.headers, body, limit).await?;

@@ -20,14 +20,14 @@ const KEY_HEADERS: [&str; 2] = ["x-api-key", "x-goog-api-key"];
 /// What a token of AiPipe's begins with.
 const TOKEN_PREFIX: &str = "aip_";
 
-/// The live tenant that sent a request with these headers.
+/// The live tenant that sent a request with these headers, and with this key in its address.
 ///
 /// # Errors
 /// [`Refusal`]: a wrong token, a name that is none or that nobody created, or a contradiction.
-pub(super) async fn tenant(gateway: &Gateway, headers: &HeaderMap) -> Result<Arc<Live>, Refusal> {
+pub(super) async fn tenant(gateway: &Gateway, headers: &HeaderMap, key: Option<&str>) -> Result<Arc<Live>, Refusal> {
     let setup = gateway.setup.load_full();
     let named = named(headers)?;
-    let tenant = match (token(headers), setup.config.tenants.auth) {
+    let tenant = match (token(headers, key), setup.config.tenants.auth) {
         (Some(token), _) => {
             let tenant = gateway.tokens.tenant(token, &gateway.store).await?;
             if named.is_some_and(|named| named != tenant) {
@@ -70,13 +70,13 @@ fn named(headers: &HeaderMap) -> Result<Option<TenantId>, Refusal> {
     Ok(named)
 }
 
-/// The token that the headers hold.
-fn token(headers: &HeaderMap) -> Option<&str> {
+/// The token that the headers hold, or the address.
+fn token<'a>(headers: &'a HeaderMap, key: Option<&'a str>) -> Option<&'a str> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let bearer = text(AUTHORIZATION.as_str()).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
     let others = KEY_HEADERS.iter().filter_map(|name| text(name));
-    bearer.into_iter().chain(others).find(|key| key.starts_with(TOKEN_PREFIX))
+    bearer.into_iter().chain(others).chain(key).find(|key| key.starts_with(TOKEN_PREFIX))
 }

@@ -5,6 +5,7 @@ mod answers;
 mod cache;
 mod crashes;
 mod failover;
+mod gemini_client;
 mod process;
 mod refusals;
 mod sdks;

@@ -8,6 +8,7 @@
 //! such parts need no counterpart. Source of the protocol: <https://ai.google.dev/api/generate-content>.
 
 pub mod answer;
+mod client;
 mod error;
 mod generation;
 pub mod names;
@@ -15,6 +16,8 @@ pub mod request;
 mod response;
 mod schema;
 pub mod stream;
+
+pub use self::client::GeminiApi;
 
 use aipipe_actors::catalogue::Model;
 use http::StatusCode;
@@ -24,6 +27,9 @@ use self::stream::GeminiStream;
 use super::conversation::{Answer, Conversation};
 use super::translate::{AnswerError, CannotCarry, EncodedRequest, ProviderError, StreamDecoder, Undo, UpstreamDialect};
 
+/// What Google documents in place of the signature of a call that another model made.
+/// Source: <https://ai.google.dev/gemini-api/docs/thought-signatures>.
+const FOREIGN_SIGNATURE: &str = "skip_thought_signature_validator";
 /// The kind of [`Opaque`](super::conversation::Opaque) that Gemini's models make.
 const THOUGHT_SIGNATURE: &str = "thought_signature";
 

@@ -87,6 +87,19 @@ fn string_length(text: &[u8]) -> usize {
     }
 }
 
+impl PromptHasher {
+    /// The key of JSON that decides the answer, in a dialect whose members are not told apart here.
+    pub fn key_of(&self, surface: &[&str], json: &[u8]) -> PromptKey {
+        let mut feed = Feed { hashers: [self.0.build_hasher(), self.1.build_hasher()], gathered: [0; 64], length: 0 };
+        for part in surface {
+            feed.string(part.as_bytes());
+        }
+        feed.value(json);
+        let [first, second] = feed.hashers;
+        PromptKey(u128::from(first.finish()) << 64 | u128::from(second.finish()))
+    }
+}
+
 impl Scan<'_> {
     /// The key of all that decides the answer, the model apart, which is part of the cache key by itself. `surface` is what decides it
     /// beside the body: the client's dialect and the version that it asks for.

@@ -11,11 +11,9 @@ use serde_json::value::RawValue;
 
 use super::{Writing, cannot_carry};
 use crate::dialects::conversation::{Media, Opaque, Part as Spoken, Role, Thought, ToolCall, ToolResult};
-use crate::dialects::gemini::THOUGHT_SIGNATURE;
+use crate::dialects::gemini::{FOREIGN_SIGNATURE, THOUGHT_SIGNATURE};
 use crate::dialects::translate::CannotCarry;
 
-/// What Google documents for calls that another model made. Source: <https://ai.google.dev/gemini-api/docs/thought-signatures>.
-const DUMMY_SIGNATURE: &str = "skip_thought_signature_validator";
 /// Where uploaded files live. Source: <https://ai.google.dev/api/files>.
 const FILES: &str = "https://generativelanguage.googleapis.com/v1beta/";
 /// Stands in a result for media that follow it in a content of their own.
@@ -208,7 +206,7 @@ impl<'a> Contents<'a> {
         let three = writing.generation.is_three_or_later();
         // Of several calls in one turn only the first is signed.
         if three && thought_signature.is_none() && self.calls.is_empty() {
-            thought_signature = Some(DUMMY_SIGNATURE);
+            thought_signature = Some(FOREIGN_SIGNATURE);
             writing.drop(THOUGHT_SIGNATURE);
         }
         self.calls.push(&call.id);

@@ -1,0 +1,88 @@
+//! Answers a request in any client's dialect, streamed or not.
+
+use std::sync::Arc;
+
+use aipipe_actors::identity::RequestId;
+use aipipe_actors::routing::digest::ClientDialect;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use tokio::time::Instant;
+
+use super::reply::Framing;
+use super::{body, reply, tenancy};
+use crate::dialects::client::Addressed;
+use crate::gateway::Gateway;
+use crate::gateway::course::Arrival;
+use crate::gateway::pipeline::{Answered, Inbound};
+use crate::gateway::prepare::Label;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::wishes;
+
+/// How a request came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entrance<'a> {
+    /// The client's dialect.
+    pub(super) dialect: ClientDialect,
+    /// What the address says of the request.
+    pub(super) addressed: Addressed<'a>,
+    /// A key in the address, where the dialect has one there.
+    pub(super) key: Option<&'a str>,
+    /// How a stream is framed.
+    pub(super) framing: Framing,
+}
+
+impl Entrance<'_> {
+    /// An endpoint whose address says nothing of the request.
+    pub(super) fn plain(dialect: ClientDialect) -> Self {
+        Self { dialect, addressed: Addressed::default(), key: None, framing: Framing::Events }
+    }
+}
+
+/// `POST /v1/chat/completions`.
+pub(super) async fn chat_completions(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    generate(&gateway, Entrance::plain(ClientDialect::Chat), request).await
+}
+
+/// Answers a request.
+pub(super) async fn generate(gateway: &Arc<Gateway>, entrance: Entrance<'_>, request: Request) -> Response {
+    let arrival = Arrival { instant: Instant::now(), at: gateway.clock.now() };
+    let request_id = RequestId::generate();
+    match answered(gateway, request_id, arrival, &entrance, request).await {
+        Ok(answered) => reply::answer(request_id, answered, entrance.framing),
+        Err(refusal) => {
+            tracing::info!(
+                %request_id,
+                status = refusal.status.as_u16(),
+                code = &*refusal.code,
+                param = refusal.param,
+                "refused"
+            );
+            reply::refusal(entrance.dialect, request_id, &refusal)
+        }
+    }
+}
+
+async fn answered(
+    gateway: &Arc<Gateway>,
+    request_id: RequestId,
+    arrival: Arrival,
+    entrance: &Entrance<'_>,
+    request: Request,
+) -> Result<Answered, Refusal> {
+    let rejected = |refusal| {
+        gateway.meters.rejected(None);
+        refusal
+    };
+    let presence = gateway.drain.enter().ok_or_else(Refusal::draining).map_err(rejected)?;
+    let (parts, body) = request.into_parts();
+    let tenant = tenancy::tenant(gateway, &parts.headers, entrance.key).await.map_err(rejected)?;
+    let rejected = |refusal| {
+        gateway.meters.rejected(Some(&tenant.id));
+        refusal
+    };
+    let wishes = wishes::from_headers(&parts.headers).map_err(rejected)?;
+    let limit = gateway.setup.load().config.limits.max_body_bytes;
+    let body = body::read(&parts.headers, body, limit).await.map_err(rejected)?;
+    let label = Label { request_id, dialect: entrance.dialect, wishes };
+    gateway.answer(Inbound { label, arrival, tenant, addressed: entrance.addressed, body, presence }).await
+}
