@@ -132,13 +132,32 @@ fn closes(line: &str, tag: &str) -> bool {
     line.split("</").skip(1).any(|rest| rest.strip_prefix(tag).is_some_and(|rest| rest.starts_with('>')))
 }
 
+/// The first line of a text and what follows it. A line break that was escaped twice and stands as `\\n` is one too.
+fn split_line(text: &str) -> (&str, &str) {
+    let mut from = 0;
+    while let Some(found) = text.get(from..).and_then(|rest| rest.find(['\n', '\\'])) {
+        let at = from + found;
+        let (line, rest) = text.split_at(at);
+        if let Some(after) = rest.strip_prefix('\n') {
+            return (line, after);
+        }
+        if let Some(after) = rest.strip_prefix("\\n")
+            && !after.starts_with(|next: char| next.is_ascii_lowercase())
+        {
+            return (line, after);
+        }
+        from = at + 1;
+    }
+    (text, "")
+}
+
 /// Calls `each` with every line and its kind.
 fn lines<'a>(parts: [&'a str; 2], mut each: impl FnMut(Kind, &'a str)) {
     let (mut fenced, mut wrapped, mut wrappings) = (false, None, 0);
     for part in parts {
         let mut rest = part;
         while !rest.is_empty() {
-            let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
+            let (line, after) = split_line(rest);
             rest = after;
             let bare = line.trim();
             if let Some(tag) = wrapped {

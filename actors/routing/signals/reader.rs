@@ -16,6 +16,28 @@ const QUOTATION: usize = 2_000;
 /// Within so many words of the ask a word of reworking makes what follows a colon material.
 const REWORK_REACH: u32 = 14;
 
+/// Labels at the beginning of a line after which stands what an instruction before it is about.
+const MATERIAL_LABELS: [&str; 16] = [
+    "input",
+    "text",
+    "sentence",
+    "passage",
+    "article",
+    "story",
+    "context",
+    "document",
+    "review",
+    "email",
+    "dialogue",
+    "conversation",
+    "paragraph",
+    "transcript",
+    "eingabe",
+    "texte",
+];
+/// Labels after which the ask goes on.
+const ASK_LABELS: [&str; 5] = ["question", "task", "q", "instruction", "frage"];
+
 /// The word that is being read.
 #[derive(Clone, Copy)]
 struct Word {
@@ -72,6 +94,9 @@ impl<'f> Reader<'f> {
 
     /// Reads one piece.
     pub(super) fn piece(&mut self, kind: Kind, text: &str) {
+        if kind == Kind::Ask && self.reworks && labelled(text, &ASK_LABELS) {
+            self.reworks = false;
+        }
         match kind {
             Kind::Ask if self.reworks => self.features.add(Measure::Material, words_in(text)),
             Kind::Ask => self.ask(text),
@@ -116,6 +141,11 @@ impl<'f> Reader<'f> {
     }
 
     fn ask(&mut self, text: &str) {
+        if self.features.get(Measure::Words) > 0 && labelled(text, &MATERIAL_LABELS) {
+            self.features.add(Measure::Material, words_in(text));
+            self.reworks = true;
+            return;
+        }
         self.marker(text);
         let (mut word, mut before, mut at, mut unquoted_until) = (Word::NONE, ' ', 0, 0);
         while let Some(rest) = text.get(at..)
@@ -270,7 +300,7 @@ impl<'f> Reader<'f> {
     /// Counts a character between words.
     fn mark(&mut self, c: char, rest: &str) {
         match c {
-            '?' | '？' | '؟' | ';' if c != ';' || self.features.get(Measure::OtherScript) > 0 => {
+            '?' | '？' | '؟' => {
                 self.features.add(Measure::Questions, 1);
                 self.end_sentence();
             }
@@ -279,7 +309,6 @@ impl<'f> Reader<'f> {
             ',' | ';' | ':' | '(' | '，' | '、' | '；' | '：' | '（' | '،' => {
                 self.features.add(Measure::Clauses, 1)
             }
-            '\\' if rest.starts_with('n') => {}
             '+'
             | '='
             | '^'
@@ -364,6 +393,16 @@ fn quotation(text: &str, open: usize, close: char) -> Option<usize> {
         before = c;
     }
     None
+}
+
+/// Whether a line begins with one of these labels and a colon.
+fn labelled(line: &str, labels: &[&str]) -> bool {
+    let bare = line.trim_start_matches([' ', '\t', '#', '*', '[']);
+    let name = bare.bytes().take_while(u8::is_ascii_alphabetic).count();
+    let Some((label, rest)) = bare.split_at_checked(name) else { return false };
+    let label_ends =
+        rest.starts_with(':') || rest.starts_with("]") || rest.starts_with("**:") || rest.starts_with(" :");
+    label_ends && labels.iter().any(|known| known.eq_ignore_ascii_case(label))
 }
 
 /// About how many words a text has that is not read.
