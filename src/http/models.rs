@@ -1,4 +1,4 @@
-//! `GET /v1/models`: the models that a tenant can reach, `auto` first.
+//! `GET /v1/models` and `GET /v1beta/models`: the models that a tenant can reach, `auto` first, in the shape of the SDK that asks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,32 +19,112 @@ use crate::gateway::prepare::AUTO;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::tenants::Live;
 
+/// Whose SDK asks, by what it sends beside its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    OpenAi,
+    Anthropic,
+    Gemini,
+}
+
+impl Shape {
+    fn of(uri: &Uri, headers: &HeaderMap) -> Self {
+        let sends = |name: &str| headers.contains_key(name);
+        if uri.path().starts_with("/v1beta/") || sends("x-goog-api-key") || sends("x-goog-api-client") {
+            Self::Gemini
+        } else if sends("anthropic-version") {
+            Self::Anthropic
+        } else {
+            Self::OpenAi
+        }
+    }
+
+    fn list(self, entries: &[Entry]) -> Value {
+        let all: Vec<Value> = entries.iter().map(|entry| self.entry(entry)).collect();
+        let name = |entry: Option<&Entry>| entry.map(|entry| entry.name.clone());
+        match self {
+            Self::OpenAi => json!({"object": "list", "data": all}),
+            Self::Anthropic => json!({
+                "data": all, "has_more": false, "first_id": name(entries.first()), "last_id": name(entries.last()),
+            }),
+            Self::Gemini => json!({"models": all}),
+        }
+    }
+
+    fn entry(self, entry: &Entry) -> Value {
+        let Entry { name, model } = entry;
+        let owner = model.as_ref().map_or("aipipe", |model| model.provider.as_str());
+        match self {
+            Self::OpenAi => json!({"id": name, "object": "model", "created": 0, "owned_by": owner}),
+            Self::Anthropic => {
+                json!({"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"})
+            }
+            Self::Gemini => json!({
+                "name": format!("models/{name}"),
+                "displayName": name,
+                "inputTokenLimit": model.as_ref().map(|model| model.context_tokens),
+                "outputTokenLimit": model.as_ref().map(|model| model.max_output_tokens),
+                "supportedGenerationMethods": ["generateContent", "streamGenerateContent"],
+            }),
+        }
+    }
+
+    fn refusal(self, refusal: &Refusal) -> Response {
+        let dialect = match self {
+            Self::OpenAi | Self::Anthropic => ClientDialect::Chat,
+            Self::Gemini => ClientDialect::Gemini,
+        };
+        reply::refusal(dialect, RequestId::generate(), refusal)
+    }
+}
+
+/// A model by the name under which it is asked for; `auto` is none in particular.
+struct Entry {
+    name: String,
+    model: Option<Arc<Model>>,
+}
+
+impl Entry {
+    fn auto() -> Self {
+        Self { name: AUTO.to_owned(), model: None }
+    }
+}
+
 /// All models that the tenant can reach.
-pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    match tenancy::tenant(&gateway, &headers, None).await {
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>, uri: Uri, headers: HeaderMap) -> Response {
+    let shape = Shape::of(&uri, &headers);
+    let key = gemini::parameter(&uri, "key");
+    match tenancy::tenant(&gateway, &headers, key.as_deref()).await {
         Ok(tenant) => {
             let catalogue = gateway.catalogue();
-            let names = names(&gateway, &catalogue, &tenant);
-            let models = names.iter().map(|(name, model)| entry(name, model.provider.as_str()));
-            let all: Vec<Value> = std::iter::once(entry(AUTO, "aipipe")).chain(models).collect();
-            reply::json(StatusCode::OK, &json!({"object": "list", "data": all}))
+            let models = names(&gateway, &catalogue, &tenant).into_iter();
+            let models = models.map(|(name, model)| Entry { name, model: Some(model) });
+            let entries: Vec<Entry> = std::iter::once(Entry::auto()).chain(models).collect();
+            reply::json(StatusCode::OK, &shape.list(&entries))
         }
-        Err(refusal) => reply::refusal(ClientDialect::Chat, RequestId::generate(), &refusal),
+        Err(refusal) => shape.refusal(&refusal),
     }
 }
 
 /// One model by its name: `auto`, `model` or `provider/model`.
-pub(super) async fn one(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    match found(&gateway, &id, &headers).await {
-        Ok(entry) => reply::json(StatusCode::OK, &entry),
-        Err(refusal) => reply::refusal(ClientDialect::Chat, RequestId::generate(), &refusal),
+pub(super) async fn one(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let shape = Shape::of(&uri, &headers);
+    match found(&gateway, &id, &uri, &headers).await {
+        Ok(entry) => reply::json(StatusCode::OK, &shape.entry(&entry)),
+        Err(refusal) => shape.refusal(&refusal),
     }
 }
 
-async fn found(gateway: &Gateway, id: &str, headers: &HeaderMap) -> Result<Value, Refusal> {
-    let tenant = tenancy::tenant(gateway, headers, None).await?;
+async fn found(gateway: &Gateway, id: &str, uri: &Uri, headers: &HeaderMap) -> Result<Entry, Refusal> {
+    let key = gemini::parameter(uri, "key");
+    let tenant = tenancy::tenant(gateway, headers, key.as_deref()).await?;
     if id == AUTO {
-        return Ok(entry(AUTO, "aipipe"));
+        return Ok(Entry::auto());
     }
     let catalogue = gateway.catalogue();
     let reachable = reachable(gateway, &catalogue, &tenant);
@@ -52,59 +132,15 @@ async fn found(gateway: &Gateway, id: &str, headers: &HeaderMap) -> Result<Value
         let rest = id.strip_prefix(model.provider.as_str()).and_then(|rest| rest.strip_prefix('/'));
         rest.is_some_and(|rest| bears(model, rest)) || bears(model, id)
     };
-    reachable.iter().find(by_provider).map(|model| entry(id, model.provider.as_str())).ok_or_else(|| {
+    let found = reachable.iter().find(by_provider);
+    found.map(|model| Entry { name: id.to_owned(), model: Some(model.clone()) }).ok_or_else(|| {
         let message = format!("there is no model {id:?} that this tenant can reach; GET /v1/models lists those");
         Refusal { param: Some("model".into()), ..Refusal::new(StatusCode::NOT_FOUND, "model_not_found", message) }
     })
 }
 
-/// `GET /v1beta/models`: the same in Gemini's shape.
-pub(super) async fn gemini_list(State(gateway): State<Arc<Gateway>>, uri: Uri, headers: HeaderMap) -> Response {
-    let key = gemini::parameter(&uri, "key");
-    match tenancy::tenant(&gateway, &headers, key.as_deref()).await {
-        Ok(tenant) => {
-            let catalogue = gateway.catalogue();
-            let names = names(&gateway, &catalogue, &tenant);
-            let models = names.iter().map(|(name, model)| gemini_entry(name, Some(model)));
-            let all: Vec<Value> = std::iter::once(gemini_entry(AUTO, None)).chain(models).collect();
-            reply::json(StatusCode::OK, &json!({"models": all}))
-        }
-        Err(refusal) => reply::refusal(ClientDialect::Gemini, RequestId::generate(), &refusal),
-    }
-}
-
-/// `GET /v1beta/models/{id}`.
-pub(super) async fn gemini_one(
-    State(gateway): State<Arc<Gateway>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    match found(&gateway, &id, &headers).await {
-        Ok(_) => {
-            let catalogue = gateway.catalogue();
-            let model = catalogue.named(&id).next();
-            reply::json(StatusCode::OK, &gemini_entry(&id, model))
-        }
-        Err(refusal) => reply::refusal(ClientDialect::Gemini, RequestId::generate(), &refusal),
-    }
-}
-
-fn gemini_entry(name: &str, model: Option<&Arc<Model>>) -> Value {
-    json!({
-        "name": format!("models/{name}"),
-        "displayName": name,
-        "inputTokenLimit": model.map(|model| model.context_tokens),
-        "outputTokenLimit": model.map(|model| model.max_output_tokens),
-        "supportedGenerationMethods": ["generateContent", "streamGenerateContent"],
-    })
-}
-
 fn bears(model: &Model, name: &str) -> bool {
     model.id.as_str() == name || model.aliases.iter().any(|alias| alias.as_str() == name)
-}
-
-fn entry(name: &str, owner: &str) -> Value {
-    json!({"id": name, "object": "model", "created": 0, "owned_by": owner})
 }
 
 fn reachable(gateway: &Gateway, catalogue: &Catalogue, tenant: &Live) -> Vec<Arc<Model>> {

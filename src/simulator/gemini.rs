@@ -225,8 +225,9 @@ impl Writer<'_> {
         usage
     }
 
+    /// Sixty letters and digits: base64 without padding, which SDKs decode.
     fn signature(&self, salt: &str) -> String {
-        format!("Eo{:016x}{}", hash(format!("{salt}{}", self.request.model).as_bytes()), self.request.id(salt, 40))
+        format!("Eo{:016x}{}", hash(format!("{salt}{}", self.request.model).as_bytes()), self.request.id(salt, 42))
     }
 
     fn shows_thoughts(&self) -> bool {
