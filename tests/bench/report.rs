@@ -1,0 +1,91 @@
+//! The figures as a table or as JSON.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use serde::Serialize;
+
+use super::machine::Machine;
+
+/// One figure, and how it was taken.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figure {
+    /// What it is.
+    pub(crate) name: String,
+    /// How much.
+    pub(crate) value: f64,
+    /// The lowest and highest of the rounds whose median `value` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) range: Option<(f64, f64)>,
+    /// Of what.
+    pub(crate) unit: &'static str,
+    /// How it was taken.
+    pub(crate) how: String,
+}
+
+impl Figure {
+    /// A figure that was taken once.
+    pub(crate) fn once(name: impl Into<String>, value: f64, unit: &'static str, how: impl Into<String>) -> Self {
+        Self { name: name.into(), value, range: None, unit, how: how.into() }
+    }
+
+    /// The median of some rounds, with their range; 0 where there were none.
+    pub(crate) fn median(name: impl Into<String>, mut rounds: Vec<f64>, unit: &'static str, how: String) -> Self {
+        rounds.sort_by(f64::total_cmp);
+        let value = rounds.get(rounds.len() / 2).copied().unwrap_or(0.0);
+        let range = rounds.first().copied().zip(rounds.last().copied());
+        Self { name: name.into(), value, range, unit, how }
+    }
+
+    fn shown(&self) -> String {
+        match self.range {
+            Some((low, high)) => format!("{} ({}–{})", rounded(self.value), rounded(low), rounded(high)),
+            None => rounded(self.value),
+        }
+    }
+}
+
+/// Three significant digits, but whole numbers whole.
+fn rounded(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// Everything that was found out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    /// The program as it names itself.
+    pub(crate) version: String,
+    /// Who ran where.
+    pub(crate) split: String,
+    pub(crate) figures: Vec<Figure>,
+    /// Requests that were not answered as they should have been, by phase.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Report {
+    /// The table, with the machine above it and the failures below.
+    pub(crate) fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(["figure", "value", "unit", "how it was taken"]);
+        for figure in &self.figures {
+            table.add_row([&figure.name, &figure.shown(), figure.unit, &figure.how]);
+        }
+        if let Some(values) = table.column_mut(1) {
+            values.set_cell_alignment(CellAlignment::Right);
+        }
+        let Machine { processor, cpus, kernel, load_before } = &self.machine;
+        let mut text = format!(
+            "{}\n{processor}, {cpus} CPUs, Linux {kernel}, load average before: {load_before}\n{}\n{table}\n",
+            self.version, self.split
+        );
+        for failure in &self.failures {
+            text += &format!("FAILED: {failure}\n");
+        }
+        text
+    }
+}
