@@ -9,9 +9,6 @@ fn ask(prompt: &str) -> Value {
     json!({"contents": [{"role": "user", "parts": [{"text": prompt}]}]})
 }
 
-/// The providers that answer a client of this dialect.
-const PROVIDERS: [Provider; 2] = [Provider::Anthropic, Provider::Gemini];
-
 impl Bench {
     async fn generate(&self, model: &str, body: &Value) -> Answer {
         let path = format!("/v1beta/models/{model}:generateContent");
@@ -27,7 +24,7 @@ fn text(answer: &Value) -> String {
 #[tokio::test]
 async fn providers_answer_whole_as_events_and_as_an_array() {
     let bench = Bench::start().await;
-    for provider in PROVIDERS {
+    for provider in Provider::ALL {
         bench.simulator.script(provider, Behaviour::Says("It rains in Bergen.".into()));
         let name = model(provider);
         for model in [name.to_owned(), name.replace('/', "%2F")] {
@@ -62,7 +59,7 @@ async fn providers_answer_whole_as_events_and_as_an_array() {
 #[tokio::test]
 async fn tool_calls_go_there_and_back() {
     let bench = Bench::start().await;
-    for provider in PROVIDERS {
+    for provider in Provider::ALL {
         let mut body = ask("What is the weather in Bergen? Use the tool.");
         let parameters = json!({"type": "OBJECT", "properties": {"city": {"type": "STRING"}}, "required": ["city"]});
         body["tools"] = json!([{"functionDeclarations": [{"name": "get_weather", "parameters": parameters}]}]);

@@ -78,8 +78,7 @@ async fn the_openai_sdk_needs_no_change() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_google_sdk_needs_no_change() {
     let bench = Bench::start().await;
-    let providers = [Provider::Anthropic, Provider::Gemini];
-    if let Some(said) = run(&bench, "gemini.py", &providers).await {
+    if let Some(said) = run(&bench, "gemini.py", &Provider::ALL).await {
         print!("{said}");
         bench.idle().await;
     }

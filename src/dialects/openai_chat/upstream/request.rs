@@ -1,0 +1,189 @@
+//! The canonical request as a Chat Completions body.
+//!
+//! JSON that only passes through (schemas, arguments) is written as it came, so that numbers and key order survive.
+
+mod history;
+mod settings;
+
+use aipipe_actors::catalogue::Model;
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use self::history::Message;
+use self::settings::Sampling;
+use crate::dialects::conversation::{Conversation, ResponseFormat, ToolChoice};
+use crate::dialects::translate::{CannotCarry, EncodedRequest, Undo};
+use crate::providers::{Profile, StreamUsage};
+
+/// The body of a request.
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<Message<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel_tool_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Format<'a>>,
+    #[serde(flatten)]
+    sampling: Sampling<'a>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    reasoning_split: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    r#type: &'static str,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Format<'a> {
+    JsonObject,
+    JsonSchema { json_schema: Schema<'a> },
+}
+
+#[derive(Serialize)]
+struct Schema<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    schema: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
+}
+
+/// For whom a request is written, and what is left out of it on the way.
+struct Writing<'a> {
+    conversation: &'a Conversation,
+    model: &'a Model,
+    profile: &'a Profile,
+    /// `provider/model`: thoughts of this origin go back.
+    origin: String,
+    dropped: Vec<String>,
+}
+
+impl Writing<'_> {
+    /// Notes once that a field of the client's was left out.
+    fn drop(&mut self, field: &str) {
+        if !self.dropped.iter().any(|name| name == field) {
+            self.dropped.push(field.to_owned());
+        }
+    }
+}
+
+fn cannot_carry<T>(field: &str, reason: &str) -> Result<T, CannotCarry> {
+    Err(CannotCarry { field: field.to_owned(), reason: reason.to_owned() })
+}
+
+/// Writes the request for this model.
+pub(super) fn encode(
+    conversation: &Conversation,
+    model: &Model,
+    profile: &Profile,
+) -> Result<EncodedRequest, CannotCarry> {
+    let mut writing = Writing {
+        conversation,
+        model,
+        profile,
+        origin: format!("{}/{}", model.provider, model.id),
+        dropped: conversation.hints.iter().map(|&hint| hint.to_owned()).collect(),
+    };
+    let sampling = settings::write(&mut writing)?;
+    let messages = history::write(&mut writing, sampling.thinks())?;
+    let tools = tools(&mut writing);
+    let asks_usage = conversation.stream && profile.stream_usage == StreamUsage::OnRequest;
+    let body = Body {
+        model: model.id.as_str(),
+        messages,
+        tool_choice: tool_choice(conversation),
+        parallel_tool_calls: conversation.parallel_tool_calls.filter(|_| !tools.is_empty()),
+        tools,
+        response_format: format(&conversation.format),
+        sampling,
+        reasoning_split: profile.reasoning_split,
+        stream: conversation.stream,
+        stream_options: asks_usage.then_some(StreamOptions { include_usage: true }),
+    };
+    let body = match serde_json::to_vec(&body) {
+        Ok(body) => Bytes::from(body),
+        Err(failure) => return cannot_carry("messages", &format!("cannot be written as JSON: {failure}")),
+    };
+    let path = if conversation.stream { profile.paths.chat_stream } else { profile.paths.chat };
+    let dropped = writing.dropped;
+    Ok(EncodedRequest { path: path.to_owned(), body, headers: HeaderMap::new(), dropped, undo: Undo::default() })
+}
+
+/// The functions that may be called: the others are left out where only some are allowed, since not every server knows such a list.
+fn tools<'a>(writing: &mut Writing<'a>) -> Vec<Tool<'a>> {
+    let allowed = |name: &str| match &writing.conversation.tool_choice {
+        ToolChoice::Allowed { names, .. } => names.iter().any(|allowed| allowed == name),
+        ToolChoice::Auto | ToolChoice::None | ToolChoice::Required | ToolChoice::Named(_) => true,
+    };
+    let declared = writing.conversation.tools.iter().filter(|tool| allowed(&tool.name));
+    let takes_strict = writing.profile.strict_tools;
+    let tools = declared
+        .map(|tool| Tool {
+            r#type: "function",
+            function: Function {
+                name: &tool.name,
+                description: tool.description.as_deref(),
+                parameters: tool.schema.as_deref(),
+                strict: tool.strict.filter(|_| takes_strict),
+            },
+        })
+        .collect();
+    if !takes_strict && writing.conversation.tools.iter().any(|tool| tool.strict.is_some()) {
+        writing.drop("tools.strict");
+    }
+    tools
+}
+
+fn tool_choice(conversation: &Conversation) -> Option<Value> {
+    if conversation.tools.is_empty() {
+        return None;
+    }
+    match &conversation.tool_choice {
+        ToolChoice::Auto | ToolChoice::Allowed { required: false, .. } => None,
+        ToolChoice::None => Some("none".into()),
+        ToolChoice::Required | ToolChoice::Allowed { required: true, .. } => Some("required".into()),
+        ToolChoice::Named(name) => Some(serde_json::json!({"type": "function", "function": {"name": name}})),
+    }
+}
+
+fn format(format: &ResponseFormat) -> Option<Format<'_>> {
+    match format {
+        ResponseFormat::Text => None,
+        ResponseFormat::JsonObject => Some(Format::JsonObject),
+        ResponseFormat::JsonSchema { name, description, schema, strict } => Some(Format::JsonSchema {
+            json_schema: Schema { name, description: description.as_deref(), schema, strict: *strict },
+        }),
+    }
+}

@@ -1,0 +1,225 @@
+//! Sampling, limits, and how much to think.
+
+use aipipe_actors::catalogue::{Capability, Effort, ReasoningControl};
+use serde::Serialize;
+
+use super::{Writing, cannot_carry};
+use crate::dialects::conversation::{Reasoning, ToolChoice};
+use crate::dialects::translate::CannotCarry;
+use crate::providers::EffortField;
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Sampling<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_k: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frequency_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<Effort>,
+    /// OpenRouter's form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<RouterReasoning>,
+    /// The switch of Kimi and MiniMax.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<Switch>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum RouterReasoning {
+    Effort(Effort),
+    MaxTokens(u64),
+}
+
+#[derive(Debug, Serialize)]
+struct Switch {
+    r#type: &'static str,
+}
+
+/// Whether the model is going to think.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thinks {
+    /// It was told not to, or cannot.
+    No,
+    /// It may.
+    Maybe,
+}
+
+impl Sampling<'_> {
+    /// Whether the model is going to think, as far as the request decides it.
+    pub(super) fn thinks(&self) -> Thinks {
+        let off = self.thinking.as_ref().is_some_and(|switch| switch.r#type == "disabled")
+            || self.reasoning_effort == Some(Effort::None);
+        if off { Thinks::No } else { Thinks::Maybe }
+    }
+}
+
+pub(super) fn write<'a>(writing: &mut Writing<'a>) -> Result<Sampling<'a>, CannotCarry> {
+    let settings = &writing.conversation.settings;
+    if settings.logprobs.is_some() {
+        return cannot_carry("logprobs", "log probabilities have no form in a translated answer");
+    }
+    let mut sampling = Sampling {
+        temperature: settings.temperature,
+        top_p: settings.top_p,
+        stop: stop(writing)?,
+        seed: settings.seed,
+        presence_penalty: penalty(writing, settings.presence_penalty, "presence_penalty")?,
+        frequency_penalty: penalty(writing, settings.frequency_penalty, "frequency_penalty")?,
+        n: choices(writing)?,
+        ..Sampling::default()
+    };
+    limit(writing, &mut sampling);
+    if writing.profile.effort == EffortField::ReasoningObject {
+        sampling.top_k = settings.top_k;
+    } else if settings.top_k.is_some() {
+        writing.drop("top_k");
+    }
+    leave_out_refused(writing, &mut sampling);
+    reasoning(writing, &mut sampling);
+    Ok(sampling)
+}
+
+fn limit(writing: &mut Writing<'_>, sampling: &mut Sampling<'_>) {
+    let Some(asked) = writing.conversation.settings.max_output_tokens else { return };
+    let capped = asked.min(writing.model.max_output_tokens);
+    if capped < asked {
+        writing.drop("max_tokens");
+    }
+    if writing.model.parameters.max_completion_tokens {
+        sampling.max_completion_tokens = Some(capped);
+    } else {
+        sampling.max_tokens = Some(capped);
+    }
+}
+
+fn stop<'a>(writing: &Writing<'a>) -> Result<Vec<&'a str>, CannotCarry> {
+    let given = writing.conversation.settings.stop.iter().map(String::as_str);
+    let stops: Vec<&str> = given.filter(|stop| !stop.is_empty()).collect();
+    if writing.profile.max_stop_sequences.is_some_and(|most| stops.len() > most) {
+        return cannot_carry("stop", "the provider takes fewer stop sequences");
+    }
+    if !stops.is_empty() && writing.model.parameters.refuses("stop") {
+        return cannot_carry("stop", "this model takes no stop sequences");
+    }
+    Ok(stops)
+}
+
+/// A penalty of 0 is none.
+fn penalty(writing: &Writing<'_>, value: Option<f64>, name: &str) -> Result<Option<f64>, CannotCarry> {
+    match value.filter(|value| *value != 0.0) {
+        Some(_) if writing.model.parameters.refuses(name) => cannot_carry(name, "this model takes no penalties"),
+        value => Ok(value),
+    }
+}
+
+fn choices(writing: &Writing<'_>) -> Result<Option<u32>, CannotCarry> {
+    match writing.conversation.settings.choices {
+        None | Some(0 | 1) => Ok(None),
+        Some(_) if writing.conversation.stream => cannot_carry("n", "a translated stream has one choice"),
+        Some(_) if !writing.model.capabilities.contains(Capability::N) => {
+            cannot_carry("n", "this model gives one choice")
+        }
+        several => Ok(several),
+    }
+}
+
+/// Takes out what the model refuses and only tunes, and moves the temperature into the provider's range.
+fn leave_out_refused(writing: &mut Writing<'_>, sampling: &mut Sampling<'_>) {
+    fn refuse<T>(writing: &mut Writing<'_>, name: &str, value: &mut Option<T>) {
+        if value.is_some() && writing.model.parameters.refuses(name) {
+            *value = None;
+            writing.drop(name);
+        }
+    }
+    refuse(writing, "temperature", &mut sampling.temperature);
+    refuse(writing, "top_p", &mut sampling.top_p);
+    refuse(writing, "top_k", &mut sampling.top_k);
+    refuse(writing, "seed", &mut sampling.seed);
+    let range = writing.profile.temperature;
+    if let Some(asked) = sampling.temperature {
+        let fitting = asked.clamp(range.min, range.max);
+        if fitting != asked {
+            writing.drop("temperature");
+        }
+        sampling.temperature = Some(fitting);
+    }
+}
+
+/// A budget as a level: a fixed table, as for the other dialects.
+fn effort_of_budget(tokens: u64) -> Effort {
+    match tokens {
+        0 => Effort::None,
+        1..=2_048 => Effort::Low,
+        2_049..=8_192 => Effort::Medium,
+        _ => Effort::High,
+    }
+}
+
+fn reasoning(writing: &mut Writing<'_>, sampling: &mut Sampling<'_>) {
+    let model = writing.model;
+    let asked = writing.conversation.reasoning.as_ref();
+    let effort = asked.and_then(|Reasoning { effort, budget_tokens }| effort.or(budget_tokens.map(effort_of_budget)));
+    let reasons = model.capabilities.contains(Capability::Reasoning);
+    let forced = matches!(
+        writing.conversation.tool_choice,
+        ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. }
+    );
+    if !reasons {
+        if effort.is_some_and(|effort| effort != Effort::None) {
+            writing.drop("reasoning_effort");
+        }
+        return;
+    }
+    let switch = writing.profile.thinking_switch;
+    if let Some(switch) = switch.filter(|_| forced && writing.profile.thinking_excludes_forced_tool) {
+        sampling.thinking = Some(Switch { r#type: switch.off });
+        return;
+    }
+    let (Some(effort), Some(asked)) = (effort, asked) else { return };
+    match (switch, model.parameters.reasoning, writing.profile.effort) {
+        (None, ReasoningControl::None, EffortField::ReasoningEffort) => writing.drop("reasoning_effort"),
+        (_, _, EffortField::ReasoningObject) => {
+            sampling.reasoning = Some(match (asked.effort, asked.budget_tokens) {
+                (None, Some(tokens)) if tokens > 0 => RouterReasoning::MaxTokens(tokens),
+                _ => RouterReasoning::Effort(effort),
+            });
+        }
+        // Models with more levels than on and off take the level.
+        (_, ReasoningControl::Level, _) => {
+            let nearest = model.parameters.nearest_effort(effort);
+            if nearest != effort {
+                writing.drop("reasoning_effort");
+            }
+            sampling.reasoning_effort = Some(nearest);
+        }
+        (Some(switch), _, _) => {
+            // Models that cannot stop thinking refuse the switch.
+            let can_stop = model.parameters.efforts.is_empty() || model.parameters.efforts.contains(&Effort::None);
+            if effort != Effort::None {
+                sampling.thinking = Some(Switch { r#type: switch.on });
+            } else if can_stop {
+                sampling.thinking = Some(Switch { r#type: switch.off });
+            } else {
+                writing.drop("reasoning_effort");
+            }
+        }
+        (None, _, _) => sampling.reasoning_effort = Some(model.parameters.nearest_effort(effort)),
+    }
+}
