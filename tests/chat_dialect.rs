@@ -7,12 +7,14 @@
 use std::path::PathBuf;
 
 use aipipe::dialects::client::Chosen;
+use aipipe::dialects::conversation::{Answer, Event, Part, Stop};
 use aipipe::dialects::openai_chat::{
-    ChatQuirks, Passthrough, PassthroughScanner, UsageView, decode_request, prepare_passthrough, read_answer,
-    read_error, request::translatable,
+    ChatQuirks, ChatUpstream, Passthrough, PassthroughScanner, UsageView, decode_request, prepare_passthrough,
+    read_answer, read_error, request::translatable,
 };
 use aipipe::dialects::scan::{PromptHasher, scan};
-use aipipe::dialects::translate::AnswerError;
+use aipipe::dialects::translate::{AnswerError, Step, Undo, UpstreamDialect};
+use aipipe::providers::{Profile, built_in};
 use aipipe::upstream::sse::{RawEvent, SseDecoder};
 use aipipe_actors::catalogue::{Capabilities, Model, ParameterLimits};
 use aipipe_actors::identity::{ModelId, ProviderId};
@@ -258,4 +260,145 @@ fn every_recorded_error_is_told_without_secrets() {
     }
     assert!(count > 0, "no recorded error was read");
     println!("{count} recorded errors read");
+}
+
+/// The same exchanges read into the canonical form, as for a client that speaks another dialect.
+#[test]
+fn every_recorded_answer_and_stream_is_read_for_other_dialects() {
+    let Some(exchanges) = exchanges() else { return };
+    let (mut answers, mut streams) = (0, 0);
+    for exchange in exchanges.iter().filter(|exchange| exchange.status == 200) {
+        let (name, provider) = (&exchange.name, &*exchange.provider);
+        let profile = built_in(provider).map_or(Profile::OPENAI, |row| row.profile);
+        let upstream = ChatUpstream::new(profile);
+        match &exchange.stream {
+            None => {
+                let text = exchange.body.to_string();
+                match upstream.decode_answer(text.as_bytes(), "p/m", &Undo::default()) {
+                    Ok(answer) => check_answer(name, provider, &answer, &exchange.body),
+                    Err(AnswerError::Provider(_)) => assert!(
+                        exchange.body.pointer("/base_resp/status_code").is_some_and(|code| *code != 0),
+                        "{name}"
+                    ),
+                    Err(AnswerError::Malformed(why)) => panic!("{name}: {why}"),
+                }
+                answers += 1;
+            }
+            Some(stream) => {
+                check_stream(name, &upstream, stream);
+                streams += 1;
+            }
+        }
+    }
+    assert!(answers > 0 && streams > 0, "no recorded answer or stream was read");
+    println!("{answers} recorded answers and {streams} recorded streams read into the canonical form");
+}
+
+fn said(parts: &[Part]) -> String {
+    parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None }).collect()
+}
+
+fn check_answer(name: &str, provider: &str, answer: &Answer, body: &Value) {
+    assert_eq!(answer.choices.len(), body["choices"].as_array().unwrap().len(), "{name}");
+    for (choice, written) in answer.choices.iter().zip(body["choices"].as_array().unwrap()) {
+        let message = &written["message"];
+        let text = match &message["content"] {
+            Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+            other => other.as_str().unwrap_or_default().to_owned(),
+        };
+        assert_eq!(said(&choice.parts), text, "{name}");
+        let calls: Vec<(&str, Value)> = choice
+            .parts
+            .iter()
+            .filter_map(|part| if let Part::ToolCall(call) = part { Some(call) } else { None })
+            .map(|call| (call.name.as_str(), serde_json::from_str(&call.arguments).unwrap_or_default()))
+            .collect();
+        let expected: Vec<(&str, Value)> = message["tool_calls"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|call| &call["function"])
+            .chain(message.get("function_call").filter(|call| call.is_object()))
+            .map(|call| {
+                (
+                    call["name"].as_str().unwrap(),
+                    serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap_or_default(),
+                )
+            })
+            .collect();
+        assert_eq!(calls, expected, "{name}");
+        let reasoning: String = choice
+            .parts
+            .iter()
+            .filter_map(|part| if let Part::Reasoning(thought) = part { Some(thought.text.as_str()) } else { None })
+            .collect();
+        let plain = message["reasoning_content"].as_str().or(message["reasoning"].as_str()).unwrap_or_default();
+        // Where only details are given, they are all there is.
+        assert!(reasoning == plain || plain.is_empty(), "{name}: {reasoning} is not {plain}");
+        let stop = match written["finish_reason"].as_str() {
+            Some("length") => Stop::Length,
+            Some("content_filter") => Stop::Filtered,
+            _ if !expected.is_empty() => Stop::ToolUse,
+            _ if message["refusal"].as_str().is_some_and(|text| !text.is_empty()) => Stop::Refusal,
+            _ => Stop::End,
+        };
+        assert_eq!(choice.stop, stop, "{name}");
+    }
+    assert_eq!(answer.usage.map(|usage| usage.tokens), expected_tokens(provider, &body["usage"]), "{name}");
+}
+
+/// Text, arguments and the end of a stream, and that no beginning of it counts as whole.
+fn check_stream(name: &str, upstream: &ChatUpstream, stream: &str) {
+    let all = events(stream, stream.len());
+    let chunks: Vec<Value> = all.iter().filter_map(|event| serde_json::from_str(event.data()).ok()).collect();
+    let fails = chunks.iter().any(|chunk| chunk.get("error").is_some());
+    let finish =
+        chunks.iter().position(|chunk| chunk.pointer("/choices/0/finish_reason").is_some_and(Value::is_string));
+    let read = |count: usize| {
+        let mut decoder = upstream.stream_decoder("p/m", Undo::default());
+        let mut out = Vec::new();
+        let mut last = Step::Continue;
+        for event in all.iter().take(count).filter(|event| !event.is_comment()) {
+            match decoder.event(event.name(), event.data(), &mut out) {
+                Ok(step) => last = step,
+                // `[DONE]` without a reason to end.
+                Err(_) if event.data().trim() == "[DONE]" => return (false, out),
+                Err(why) => panic!("{name}: {why}"),
+            }
+            if last != Step::Continue {
+                break;
+            }
+        }
+        let whole = last == Step::End || (last == Step::Continue && decoder.close(&mut out).is_ok());
+        (whole, out)
+    };
+    let (whole, out) = read(all.len());
+    assert_eq!(whole, finish.is_some() && !fails, "{name}");
+    if !whole {
+        return;
+    }
+    let pieces = |path: &str| -> String { chunks.iter().filter_map(|chunk| chunk.pointer(path)?.as_str()).collect() };
+    let text: String =
+        out.iter().filter_map(|event| if let Event::Text(text) = event { Some(text.as_str()) } else { None }).collect();
+    assert_eq!(text, pieces("/choices/0/delta/content"), "{name}");
+    let arguments: String = out
+        .iter()
+        .filter_map(|event| if let Event::ToolArguments { delta, .. } = event { Some(delta.as_str()) } else { None })
+        .collect();
+    let sent: String = chunks
+        .iter()
+        .filter_map(|chunk| chunk.pointer("/choices/0/delta/tool_calls")?.as_array())
+        .flatten()
+        .filter_map(|call| call["function"]["arguments"].as_str())
+        .chain(chunks.iter().filter_map(|chunk| chunk.pointer("/choices/0/delta/function_call/arguments")?.as_str()))
+        .collect();
+    assert_eq!(arguments, sent, "{name}");
+    assert_eq!(out.iter().filter(|event| matches!(event, Event::Stop { .. })).count(), 1, "{name}");
+    // Every cut of a short stream, and as many of a long one.
+    for cut in (0..all.len()).step_by(all.len().div_ceil(40)) {
+        let seen = all.iter().take(cut).filter_map(|event| serde_json::from_str::<Value>(event.data()).ok());
+        let ended =
+            seen.filter(|chunk| chunk.pointer("/choices/0/finish_reason").is_some_and(Value::is_string)).count() > 0;
+        assert_eq!(read(cut).0, ended, "{name} cut after {cut} events");
+    }
 }
