@@ -10,6 +10,8 @@ use crate::routing::signals::Features;
 pub enum ClientDialect {
     /// OpenAI Chat Completions.
     Chat,
+    /// Anthropic Messages.
+    Messages,
 }
 
 impl ClientDialect {
@@ -17,6 +19,7 @@ impl ClientDialect {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Chat => "chat",
+            Self::Messages => "messages",
         }
     }
 }

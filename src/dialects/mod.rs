@@ -24,5 +24,6 @@ use client::ClientSurface;
 pub fn surface(dialect: ClientDialect) -> &'static dyn ClientSurface {
     match dialect {
         ClientDialect::Chat => &openai_chat::Chat,
+        ClientDialect::Messages => &anthropic::Messages,
     }
 }
