@@ -12,6 +12,8 @@ pub enum ClientDialect {
     Chat,
     /// Google's `generateContent`.
     Gemini,
+    /// Anthropic Messages.
+    Messages,
 }
 
 impl ClientDialect {
@@ -20,6 +22,7 @@ impl ClientDialect {
         match self {
             Self::Chat => "chat",
             Self::Gemini => "gemini",
+            Self::Messages => "messages",
         }
     }
 }

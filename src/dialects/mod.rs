@@ -25,5 +25,6 @@ pub fn surface(dialect: ClientDialect) -> &'static dyn ClientSurface {
     match dialect {
         ClientDialect::Chat => &openai_chat::Chat,
         ClientDialect::Gemini => &gemini::GeminiApi,
+        ClientDialect::Messages => &anthropic::Messages,
     }
 }

@@ -1,6 +1,6 @@
 //! Anthropic's Messages dialect: `POST /v1/messages`.
 //!
-//! As an upstream: `request` writes what a conversation means, `answer` and `stream` read what came of it (both by way of
+//! As a client's dialect: [`client`]. As an upstream: `request` writes what a conversation means, `answer` and `stream` read what came of it (both by way of
 //! `block` and `usage`), `error` what went wrong. The dialect's ways that shape all of them:
 //!
 //! * roles alternate; the results of tool calls open the user message that follows them;
@@ -11,13 +11,17 @@
 
 mod answer;
 mod block;
+pub mod client;
 mod error;
+mod id;
 mod request;
 mod stream;
 mod usage;
 
 #[cfg(test)]
 mod tests;
+
+pub use client::Messages;
 
 use aipipe_actors::catalogue::Model;
 use http::StatusCode;

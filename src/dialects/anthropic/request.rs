@@ -5,9 +5,9 @@
 
 mod media;
 mod schema;
-mod thinking;
+pub(super) mod thinking;
 mod tools;
-mod turns;
+pub(super) mod turns;
 
 use std::borrow::Cow;
 

@@ -1,11 +1,12 @@
 //! What the scorer is shown: the user's last words, unescaped and bounded.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use aipipe_actors::routing::ask::AskView;
 
 use super::Scan;
-use super::content::{Said, uncut};
+use super::thread::{Said, Thread};
 use crate::dialects::json::Text;
 
 /// Of a longer text only its head and its tail are shown, so much of each: what is asked stands at one of its ends.
@@ -30,17 +31,24 @@ impl Ask<'_> {
 impl<'a> Scan<'a> {
     /// What the scorer is shown of this request.
     pub fn ask(&self) -> Ask<'a> {
-        let [current, nearer, farther] = &self.thread.said;
-        Ask {
+        Ask::of(&self.thread, self.tools, self.structured_output)
+    }
+}
+
+impl<'a> Ask<'a> {
+    /// What the scorer is shown of a conversation in which so many functions are declared.
+    pub(in crate::dialects) fn of(thread: &Thread<'a>, tools: u32, structured_output: bool) -> Self {
+        let [current, nearer, farther] = &thread.said;
+        Self {
             current: shown(current),
             earlier: [shown(nearer), shown(farther)],
             counts: AskView {
-                user_turns: self.thread.user_turns,
-                assistant_turns: self.thread.assistant_turns,
-                tool_results_since_ask: self.thread.tool_results_since_ask,
-                tools: self.tools,
-                structured_output: self.structured_output,
-                attachments: self.thread.attachments,
+                user_turns: thread.user_turns,
+                assistant_turns: thread.assistant_turns,
+                tool_results_since_ask: thread.tool_results_since_ask,
+                tools,
+                structured_output,
+                attachments: thread.attachments,
                 ..AskView::default()
             },
         }
@@ -93,4 +101,18 @@ fn append(out: &mut String, parts: &[Text<'_>]) {
         }
         out.push_str(&part.decode());
     }
+}
+
+/// The part of a text that lies between two offsets, moved so that neither a character nor an escape is cut.
+fn uncut<'a>(text: Text<'a>, range: Range<usize>) -> Text<'a> {
+    let raw = text.raw();
+    let safe = |mut at: usize| {
+        while at < raw.len() && !raw.is_char_boundary(at) {
+            at += 1;
+        }
+        let backslashes =
+            raw.as_bytes().get(..at).unwrap_or_default().iter().rev().take_while(|&&b| b == b'\\').count();
+        if backslashes % 2 == 1 { at.saturating_sub(1) } else { at }
+    };
+    text.part(safe(range.start)..safe(range.end))
 }

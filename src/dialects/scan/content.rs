@@ -1,9 +1,9 @@
 //! The messages of a body: who said what, how much of it there is, and what the model must be able to read.
 
-use std::ops::Range;
-
 use aipipe_actors::catalogue::Capability;
+use aipipe_actors::routing::tokens::Estimator;
 
+use super::thread::Said;
 use super::{DetailsSpan, Scan, invalid};
 use crate::dialects::json::{Cursor, Kind, Text};
 use crate::dialects::splice::Cutter;
@@ -11,38 +11,6 @@ use crate::dialects::translate::InvalidRequest;
 
 /// A document of unknown length is estimated as one page for each so many bytes of its base64.
 const PAGE_BYTES: usize = 16 * 1024;
-
-/// The texts of one message of the user.
-#[derive(Debug, Default)]
-pub(super) struct Said<'a> {
-    pub(super) first: Text<'a>,
-    pub(super) more: Vec<Text<'a>>,
-}
-
-impl<'a> Said<'a> {
-    fn add(&mut self, text: Text<'a>) {
-        if self.first.is_empty() {
-            self.first = text;
-        } else if !text.is_empty() {
-            self.more.push(text);
-        }
-    }
-}
-
-/// What the messages come to.
-#[derive(Debug, Default)]
-pub(super) struct Thread<'a> {
-    pub(super) messages: u32,
-    /// The user's last three messages, the latest first.
-    pub(super) said: [Said<'a>; 3],
-    pub(super) user_turns: u32,
-    pub(super) assistant_turns: u32,
-    pub(super) tool_results_since_ask: u32,
-    /// Images, documents and audio in the user's last message.
-    pub(super) attachments: u32,
-    pub(super) ends_with_assistant: bool,
-    pub(super) has_tool_history: bool,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Speaker {
@@ -157,20 +125,12 @@ impl<'a> Scan<'a> {
 
     fn count_turn(&mut self, role: Speaker, draft: Draft<'a>) {
         let thread = &mut self.thread;
-        thread.ends_with_assistant = role == Speaker::Assistant;
-        thread.has_tool_history |= draft.calls || role == Speaker::Tool;
+        thread.has_tool_history |= draft.calls;
         match role {
-            Speaker::Instruction => {}
-            Speaker::User => {
-                thread.user_turns += 1;
-                thread.tool_results_since_ask = 0;
-                thread.attachments = draft.attachments;
-                thread.said.rotate_right(1);
-                let [latest, ..] = &mut thread.said;
-                *latest = draft.said;
-            }
-            Speaker::Assistant => thread.assistant_turns += 1,
-            Speaker::Tool => thread.tool_results_since_ask += 1,
+            Speaker::Instruction => thread.instruction(),
+            Speaker::User => thread.user(draft.said, draft.attachments),
+            Speaker::Assistant => thread.assistant(),
+            Speaker::Tool => thread.results(1),
         }
     }
 
@@ -259,10 +219,7 @@ impl<'a> Scan<'a> {
     }
 
     fn pages(&mut self, base64: Option<Text<'a>>) {
-        let bytes = base64.map_or(0, |data| data.raw().len());
-        for _ in 0..=bytes / PAGE_BYTES {
-            self.estimate.attachment();
-        }
+        count_pages(&mut self.estimate, base64.map_or(0, |data| data.raw().len()));
     }
 
     /// An answer's sound that the provider keeps, named by its id.
@@ -277,6 +234,13 @@ impl<'a> Scan<'a> {
         }
         self.mean("messages.audio");
         Ok(())
+    }
+}
+
+/// Counts a document of unknown length by the bytes of its base64.
+pub(in crate::dialects) fn count_pages(estimate: &mut Estimator, bytes: usize) {
+    for _ in 0..=bytes / PAGE_BYTES {
+        estimate.attachment();
     }
 }
 
@@ -318,18 +282,4 @@ fn first_origin(details: &str) -> Result<Option<Text<'_>>, InvalidRequest> {
 fn starts_with(text: Text<'_>, scheme: &str) -> bool {
     let head = 0..scheme.len();
     text.raw().get(head).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-}
-
-/// The part of a text that lies between two offsets, moved so that neither a character nor an escape is cut.
-pub(super) fn uncut<'a>(text: Text<'a>, range: Range<usize>) -> Text<'a> {
-    let raw = text.raw();
-    let safe = |mut at: usize| {
-        while at < raw.len() && !raw.is_char_boundary(at) {
-            at += 1;
-        }
-        let backslashes =
-            raw.as_bytes().get(..at).unwrap_or_default().iter().rev().take_while(|&&b| b == b'\\').count();
-        if backslashes % 2 == 1 { at.saturating_sub(1) } else { at }
-    };
-    text.part(safe(range.start)..safe(range.end))
 }

@@ -12,6 +12,7 @@ mod prompt_key;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -20,16 +21,18 @@ use aipipe_actors::catalogue::{Capabilities, Capability};
 use aipipe_actors::routing::tokens::Estimator;
 
 pub use ask::Ask;
+pub(in crate::dialects) use content::count_pages;
 pub use preferences::preferences;
 pub use prompt_key::PromptHasher;
+pub(in crate::dialects) use settings::{boolean, number, whole};
+pub(in crate::dialects) use thread::{Said, Thread};
 
 use super::conversation::Reasoning;
 use super::json::{Cursor, Fault, Key, Kind, Text};
 use super::translate::InvalidRequest;
-use content::Thread;
 
 /// Most members of the body's object: real requests have some thirty.
-const MAX_MEMBERS: usize = 256;
+pub(in crate::dialects) const MAX_MEMBERS: usize = 256;
 
 /// One member of the body's object.
 #[derive(Debug, Clone)]
@@ -208,7 +211,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-fn invalid(param: Option<&str>, message: impl Into<String>) -> InvalidRequest {
+pub(in crate::dialects) fn invalid(param: Option<&str>, message: impl Into<String>) -> InvalidRequest {
     InvalidRequest { param: param.map(str::to_owned), message: message.into() }
 }
 
@@ -218,7 +221,11 @@ impl From<Fault> for InvalidRequest {
     }
 }
 
-fn string<'a>(cursor: &mut Cursor<'a>, kind: Kind, param: &str) -> Result<Text<'a>, InvalidRequest> {
+pub(in crate::dialects) fn string<'a>(
+    cursor: &mut Cursor<'a>,
+    kind: Kind,
+    param: &str,
+) -> Result<Text<'a>, InvalidRequest> {
     if kind != Kind::String {
         return Err(invalid(Some(param), format!("`{param}` must be a string")));
     }

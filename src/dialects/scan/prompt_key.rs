@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use aipipe_actors::routing::digest::PromptKey;
 
-use super::Scan;
+use super::{Member, Scan};
 
 /// Members that change what is done with the answer and not what it is.
 const IGNORED: [&str; 6] = ["model", "aipipe", "stream", "stream_options", "user", "metadata"];
@@ -104,16 +104,20 @@ impl Scan<'_> {
     /// The key of all that decides the answer, the model apart, which is part of the cache key by itself. `surface` is what decides it
     /// beside the body: the client's dialect and the version that it asks for.
     pub fn prompt_key(&self, hasher: &PromptHasher, surface: &[&str]) -> PromptKey {
-        let mut members: Vec<(Cow<'_, str>, &str)> = self
-            .spans
-            .members
+        hasher.key(self.text, &self.spans.members, surface)
+    }
+}
+
+impl PromptHasher {
+    /// The key of a body with these members.
+    pub(in crate::dialects) fn key(&self, text: &str, members: &[Member<'_>], surface: &[&str]) -> PromptKey {
+        let mut members: Vec<(Cow<'_, str>, &str)> = members
             .iter()
-            .map(|member| (member.name.decode(), self.text.get(member.value.clone()).unwrap_or_default()))
+            .map(|member| (member.name.decode(), text.get(member.value.clone()).unwrap_or_default()))
             .filter(|(name, value)| *value != "null" && !IGNORED.contains(&&**name))
             .collect();
         members.sort_unstable();
-        let mut feed =
-            Feed { hashers: [hasher.0.build_hasher(), hasher.1.build_hasher()], gathered: [0; 64], length: 0 };
+        let mut feed = Feed { hashers: [self.0.build_hasher(), self.1.build_hasher()], gathered: [0; 64], length: 0 };
         for part in surface {
             feed.string(part.as_bytes());
         }

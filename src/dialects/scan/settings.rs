@@ -310,14 +310,14 @@ pub(super) fn is_null(text: &str, range: &std::ops::Range<usize>) -> bool {
     text.get(range.clone()) == Some("null")
 }
 
-fn boolean(cursor: &mut Cursor<'_>, kind: Kind, param: &str) -> Result<bool, InvalidRequest> {
+pub(in crate::dialects) fn boolean(cursor: &mut Cursor<'_>, kind: Kind, param: &str) -> Result<bool, InvalidRequest> {
     if kind != Kind::Bool {
         return Err(invalid(Some(param), format!("`{param}` must be true or false")));
     }
     Ok(cursor.boolean()?)
 }
 
-fn number(cursor: &mut Cursor<'_>, kind: Kind, param: &str) -> Result<f64, InvalidRequest> {
+pub(in crate::dialects) fn number(cursor: &mut Cursor<'_>, kind: Kind, param: &str) -> Result<f64, InvalidRequest> {
     let error = || invalid(Some(param), format!("`{param}` must be a number"));
     if kind != Kind::Number {
         return Err(error());
@@ -325,7 +325,7 @@ fn number(cursor: &mut Cursor<'_>, kind: Kind, param: &str) -> Result<f64, Inval
     cursor.number()?.parse().ok().filter(|value: &f64| value.is_finite()).ok_or_else(error)
 }
 
-fn whole(cursor: &mut Cursor<'_>, kind: Kind, param: &str) -> Result<u64, InvalidRequest> {
+pub(in crate::dialects) fn whole(cursor: &mut Cursor<'_>, kind: Kind, param: &str) -> Result<u64, InvalidRequest> {
     let error = || invalid(Some(param), format!("`{param}` must be a whole number, 0 or more"));
     if kind != Kind::Number {
         return Err(error());

@@ -14,7 +14,7 @@ const LEAST_BUDGET: u64 = 1024;
 /// The `thinking` object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Config {
+pub(in crate::dialects::anthropic) enum Config {
     /// Up to so many tokens.
     Enabled {
         /// The tokens.
@@ -31,31 +31,35 @@ pub(super) enum Config {
 
 /// What else in the request bears on thinking.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Circumstances {
+pub(in crate::dialects::anthropic) struct Circumstances {
     /// The output limit.
-    pub(super) max_tokens: u64,
+    pub(in crate::dialects::anthropic) max_tokens: u64,
     /// A function must be called: not possible while thinking with a budget.
-    pub(super) forced_call: bool,
+    pub(in crate::dialects::anthropic) forced_call: bool,
     /// The model is to continue its last message: not possible while thinking.
-    pub(super) prefill: bool,
+    pub(in crate::dialects::anthropic) prefill: bool,
     /// The conversation ends in a tool loop that this model did not begin thinking: refused while thinking with a budget.
-    pub(super) thought_is_missing: bool,
+    pub(in crate::dialects::anthropic) thought_is_missing: bool,
 }
 
 /// What the request says about thinking.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Thinking {
+pub(in crate::dialects::anthropic) struct Thinking {
     /// The `thinking` object.
-    pub(super) config: Option<Config>,
+    pub(in crate::dialects::anthropic) config: Option<Config>,
     /// `output_config.effort`.
-    pub(super) effort: Option<&'static str>,
+    pub(in crate::dialects::anthropic) effort: Option<&'static str>,
     /// Whether reasoning was asked for and cannot be had here.
-    pub(super) ignored: bool,
+    pub(in crate::dialects::anthropic) ignored: bool,
 }
 
 impl Thinking {
     /// Chooses for a model that takes `limits`.
-    pub(super) fn choose(asked: Option<&Reasoning>, limits: &ParameterLimits, circumstances: &Circumstances) -> Self {
+    pub(in crate::dialects::anthropic) fn choose(
+        asked: Option<&Reasoning>,
+        limits: &ParameterLimits,
+        circumstances: &Circumstances,
+    ) -> Self {
         let Some(asked) = asked else { return Self::default() };
         let off = asked.effort == Some(Effort::None) || asked.budget_tokens == Some(0);
         match limits.reasoning {
@@ -69,7 +73,7 @@ impl Thinking {
     }
 
     /// Whether the model thinks by this request.
-    pub(super) fn is_on(&self) -> bool {
+    pub(in crate::dialects::anthropic) fn is_on(&self) -> bool {
         matches!(self.config, Some(Config::Enabled { .. } | Config::Adaptive { .. }))
     }
 
@@ -120,7 +124,8 @@ fn budget_of(effort: Effort) -> u64 {
     }
 }
 
-fn effort_of(budget: u64) -> Effort {
+/// The effort that a budget of tokens stands for.
+pub(in crate::dialects::anthropic) fn effort_of(budget: u64) -> Effort {
     match budget {
         0 => Effort::None,
         1..=2048 => Effort::Low,

@@ -1,7 +1,6 @@
 //! The messages: turns of one role become one message, results open the user's, calls close the assistant's.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use aipipe_actors::catalogue::{Capability, Model};
 use serde::Serialize;
@@ -11,6 +10,7 @@ use super::cannot;
 use super::media::{self, Source};
 use super::tools::Names;
 use crate::dialects::anthropic::block::{REDACTED, SIGNATURE};
+use crate::dialects::anthropic::id::valid_id;
 use crate::dialects::conversation::{Conversation, Part, Role, Thought, ToolCall, ToolResult, Turn};
 use crate::dialects::translate::CannotCarry;
 
@@ -67,7 +67,7 @@ pub(super) enum Block<'a> {
 /// The arguments of a call in the history, which Anthropic wants as an object.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(super) enum Input<'a> {
+pub(in crate::dialects::anthropic) enum Input<'a> {
     /// The client's own spelling, so that numbers and key order survive.
     Object(&'a RawValue),
     /// What a model wrote that is no JSON object: kept, as a text.
@@ -80,7 +80,7 @@ pub(super) enum Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn new(arguments: &'a str) -> Self {
+    pub(in crate::dialects::anthropic) fn new(arguments: &'a str) -> Self {
         if arguments.trim().is_empty() {
             return Self::Empty {};
         }
@@ -262,27 +262,4 @@ fn tool_result(result: &ToolResult) -> Result<Block<'_>, CannotCarry> {
         blocks.extend(content(part)?);
     }
     Ok(Block::ToolResult { tool_use_id: valid_id(&result.call_id), content: blocks, is_error: result.is_error })
-}
-
-/// What opens an id that had to be rewritten.
-const REWRITTEN: &str = "id_";
-
-/// The id as Anthropic takes it (`^[a-zA-Z0-9_-]+$`): other bytes become `_` and two hexadecimal digits. No two ids become one, so that
-/// calls and their results still find each other.
-fn valid_id(id: &str) -> Cow<'_, str> {
-    let is_valid = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    if is_valid && !id.starts_with(REWRITTEN) {
-        return Cow::Borrowed(id);
-    }
-    let mut rewritten = String::with_capacity(REWRITTEN.len() + id.len() + 8);
-    rewritten.push_str(REWRITTEN);
-    for b in id.bytes() {
-        if b.is_ascii_alphanumeric() || b == b'-' {
-            rewritten.push(char::from(b));
-        } else {
-            // Writing to a String does not fail.
-            let _ = write!(rewritten, "_{b:02x}");
-        }
-    }
-    Cow::Owned(rewritten)
 }

@@ -1,0 +1,100 @@
+//! Watches a stream that passes through: learns the figures and the end from each event, and adds only the cost.
+
+use bytes::Bytes;
+
+use super::reading;
+use crate::dialects::anthropic::error::read_envelope;
+use crate::dialects::anthropic::usage::Count;
+use crate::dialects::client::{Onward, Price, Seen, StreamReading};
+use crate::dialects::splice::Splice;
+use crate::dialects::translate::{Malformed, ProviderError};
+use crate::upstream::sse::RawEvent;
+
+/// Watches one stream.
+#[derive(Debug, Default)]
+pub(super) struct Passing {
+    count: Count,
+    is_whole: bool,
+}
+
+impl StreamReading for Passing {
+    fn event(&mut self, event: RawEvent, price: Price<'_>, out: &mut Vec<Bytes>) -> Seen {
+        let data = event.data();
+        // OpenRouter ends its Messages streams with OpenAI's marker.
+        if event.is_comment() || matches!(data.trim(), "" | "[DONE]") {
+            out.push(event.into_raw());
+            return Seen::default();
+        }
+        let reading = match reading::read(data) {
+            Ok(reading) => reading,
+            Err(fault) => {
+                let malformed = Malformed(format!("an event of the stream cannot be read: {fault}"));
+                return Seen { course: Onward::Malformed(malformed), ..Seen::default() };
+            }
+        };
+        let kind = if reading.kind.is_empty() { event.name() } else { reading.kind.raw() };
+        if kind == "error" || reading.is_error {
+            let error = read_envelope(data).unwrap_or_else(unreadable);
+            return Seen { course: Onward::Error(error), ..Seen::default() };
+        }
+        let ends = kind == "message_stop";
+        let tells_end = kind == "message_delta";
+        let commits = reading.has_content || reading.stop_reason.is_some() || ends;
+        let content = commits.then_some(reading.content_bytes);
+        let mut usage = None;
+        if reading.usage.is_some() {
+            reading.take_usage(data, &mut self.count);
+            usage = self.count.usage();
+        }
+        let priced = usage.filter(|_| tells_end).and_then(|usage| price(&usage)).zip(reading.cost_slot(data));
+        match priced {
+            Some((cost, slot)) => {
+                let mut splice = Splice::new(data);
+                slot.fill(&mut splice, "cost", &cost.to_string());
+                out.push(rewritten(&event, splice));
+            }
+            None => out.push(event.into_raw()),
+        }
+        self.is_whole |= ends;
+        Seen { content, usage, course: if ends { Onward::Whole } else { Onward::More } }
+    }
+
+    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {
+        if self.is_whole { Ok(()) } else { Err(Malformed("the stream closed before message_stop".to_owned())) }
+    }
+
+    fn finish(&mut self, _: Price<'_>, _: &mut Vec<Bytes>) {
+        // `message_stop` has passed, and nothing follows it.
+    }
+}
+
+fn unreadable() -> ProviderError {
+    ProviderError {
+        status: http::StatusCode::INTERNAL_SERVER_ERROR,
+        code: None,
+        message: "the provider reported an error without a reason".to_owned(),
+        param: None,
+        retry_after: None,
+    }
+}
+
+/// An event with edited data, its other fields kept where the data stood in one line.
+fn rewritten(event: &RawEvent, splice: Splice<'_>) -> Bytes {
+    let mut out = Vec::new();
+    match event.data_range() {
+        Some(range) => {
+            out.extend_from_slice(event.raw().get(..range.start).unwrap_or_default());
+            splice.write(&mut out);
+            out.extend_from_slice(event.raw().get(range.end..).unwrap_or_default());
+        }
+        None => {
+            // Line breaks between members would end the field.
+            let mut data = Vec::new();
+            splice.write(&mut data);
+            out.extend_from_slice(format!("event: {}\ndata: ", event.name()).as_bytes());
+            out.extend(data.into_iter().filter(|byte| *byte != b'\n'));
+            out.extend_from_slice(b"\n\n");
+        }
+    }
+    Bytes::from(out)
+}

@@ -1,0 +1,1 @@
+//! What the client surface reads and writes, case by case.
