@@ -79,8 +79,12 @@ fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Decision> {
 
     let setup = Setup { upstreams: upstreams(&config), config };
     let request = surface(ClientDialect::Chat).scan(body.as_bytes(), &Addressed::default())?;
-    let label =
-        Label { request_id: RequestId::generate(), dialect: ClientDialect::Chat, wishes: Preferences::default() };
+    let label = Label {
+        request_id: RequestId::generate(),
+        dialect: ClientDialect::Chat,
+        wishes: Preferences::default(),
+        along: http::HeaderMap::new(),
+    };
     let digest = prepare::digest(&*request, label, &setup, &PromptHasher::default())
         .map_err(|refusal| anyhow::anyhow!(refusal.message))?;
     let default = policy.default_complexity.unwrap_or(DEFAULT_COMPLEXITY);

@@ -45,14 +45,21 @@ pub struct Outbound<'a> {
     /// The scanned request.
     pub request: &'a dyn ClientRequest,
     digest: &'a Digest,
+    /// Headers that go along where the request passes through.
+    along: HeaderMap,
     /// Read at the first translation, and kept for the next.
     decoded: Option<Decoded>,
 }
 
 impl<'a> Outbound<'a> {
     /// A request that goes nowhere yet.
-    pub fn new(surface: &'static dyn ClientSurface, request: &'a dyn ClientRequest, digest: &'a Digest) -> Self {
-        Self { surface, request, digest, decoded: None }
+    pub fn new(
+        surface: &'static dyn ClientSurface,
+        request: &'a dyn ClientRequest,
+        digest: &'a Digest,
+        along: HeaderMap,
+    ) -> Self {
+        Self { surface, request, digest, along, decoded: None }
     }
 
     /// Writes the request for a model.
@@ -72,10 +79,17 @@ impl<'a> Outbound<'a> {
         let prepared = self.request.pass(&Target { model, chosen: self.chosen(model), profile });
         let url = upstream.url_of(self.surface.path(profile, self.digest.stream), model).map_err(Unfit::Address)?;
         Ok(Outgoing {
-            call: Call { url, headers: upstream.headers.clone(), body: prepared.body },
+            call: Call { url, headers: self.headers(upstream), body: prepared.body },
             dropped: prepared.dropped,
             reading: Reading::Same,
         })
+    }
+
+    /// The provider's headers, with those of the client's that belong to the dialect.
+    fn headers(&self, upstream: &Upstream) -> HeaderMap {
+        let mut headers = upstream.headers.clone();
+        headers.extend(self.along.clone());
+        headers
     }
 
     fn translate(&mut self, model: &Model, upstream: &Upstream) -> Result<Outgoing, Unfit> {

@@ -97,6 +97,7 @@ impl Gateway {
         let setup = self.setup.load_full();
         let surface = surface(label.dialect);
         let request = surface.scan(&body, &addressed)?;
+        let along = label.along.clone();
         let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher)?);
         let total = setup.config.reliability.total_timeout;
         let limit = digest.preferences.timeout.map_or(total, |timeout| timeout.min(total));
@@ -105,7 +106,7 @@ impl Gateway {
             tenant: &tenant,
             deadline: arrival.instant + limit,
             setup: &setup,
-            outbound: Outbound::new(surface, &*request, &digest),
+            outbound: Outbound::new(surface, &*request, &digest, along),
             passed: Vec::new(),
             failure: None,
             has_repeated: false,

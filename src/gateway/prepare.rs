@@ -1,9 +1,9 @@
 //! From a scanned request and its headers to all that the tenant actor is told of it.
 
 use aipipe_actors::identity::RequestId;
-use aipipe_actors::routing::digest::{ClientDialect, Digest, Requested};
+use aipipe_actors::routing::digest::{ClientDialect, Digest, PromptKey, Requested};
 use aipipe_actors::routing::preferences::{CacheMode, Preferences};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::refusal::Refusal;
 use super::{Setup, wishes};
@@ -22,6 +22,8 @@ pub struct Label {
     pub dialect: ClientDialect,
     /// What its headers ask of the choice.
     pub wishes: Preferences,
+    /// Headers that go along where the request passes through: the dialect's own, which decide the answer too.
+    pub along: HeaderMap,
 }
 
 /// Makes the digest of a request.
@@ -34,7 +36,7 @@ pub fn digest(
     setup: &Setup,
     hasher: &PromptHasher,
 ) -> Result<Digest, Refusal> {
-    let Label { request_id, dialect, wishes } = label;
+    let Label { request_id, dialect, wishes, along } = label;
     let facts: &Facts = request.facts();
     let preferences = wishes::overlay(facts.preferences.clone(), wishes);
     if let Some(stored) = facts.stored.first() {
@@ -56,9 +58,20 @@ pub fn digest(
         output_limit: facts.output_limit,
         choices: facts.choices,
         stream: facts.stream,
-        cache_key: cached.then(|| request.prompt_key(hasher)),
+        cache_key: cached.then(|| prompt_key(request, &along, hasher)),
         preferences,
     })
+}
+
+/// The key of all that decides the answer, the headers that go along included.
+fn prompt_key(request: &dyn ClientRequest, along: &HeaderMap, hasher: &PromptHasher) -> PromptKey {
+    let body = request.prompt_key(hasher);
+    if along.is_empty() {
+        return body;
+    }
+    let texts: Vec<&str> =
+        along.iter().flat_map(|(name, value)| [name.as_str(), value.to_str().unwrap_or_default()]).collect();
+    PromptKey(body.0 ^ hasher.key_of(&texts, &[]).0)
 }
 
 /// What a model's name means: `auto`, `provider/model` where the part before the first slash is a provider, a model's name otherwise.

@@ -6,6 +6,7 @@ use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::ClientDialect;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
 use super::reply::Framing;
@@ -17,6 +18,9 @@ use crate::gateway::pipeline::{Answered, Inbound};
 use crate::gateway::prepare::Label;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::wishes;
+
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 
 /// How a request came in.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +66,21 @@ pub(super) async fn generate(gateway: &Arc<Gateway>, entrance: Entrance<'_>, req
     }
 }
 
+/// The client's headers that mean something to a provider of the same dialect. Keys, cookies and tenants are never among them.
+fn along(dialect: ClientDialect, headers: &HeaderMap) -> HeaderMap {
+    let names: &[HeaderName] = match dialect {
+        ClientDialect::Messages => &[ANTHROPIC_VERSION, ANTHROPIC_BETA],
+        ClientDialect::Chat | ClientDialect::Gemini => &[],
+    };
+    let mut along = HeaderMap::new();
+    for name in names {
+        for value in headers.get_all(name) {
+            along.append(name, value.clone());
+        }
+    }
+    along
+}
+
 async fn answered(
     gateway: &Arc<Gateway>,
     request_id: RequestId,
@@ -83,6 +102,7 @@ async fn answered(
     let wishes = wishes::from_headers(&parts.headers).map_err(rejected)?;
     let limit = gateway.setup.load().config.limits.max_body_bytes;
     let body = body::read(&parts.headers, body, limit).await.map_err(rejected)?;
-    let label = Label { request_id, dialect: entrance.dialect, wishes };
+    let along = along(entrance.dialect, &parts.headers);
+    let label = Label { request_id, dialect: entrance.dialect, wishes, along };
     gateway.answer(Inbound { label, arrival, tenant, addressed: entrance.addressed, body, presence }).await
 }

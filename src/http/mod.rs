@@ -9,6 +9,7 @@ mod body;
 mod gemini;
 mod generate;
 mod health;
+mod messages;
 mod metrics;
 mod models;
 mod reply;
@@ -37,6 +38,11 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/chat/completions", post(generate::chat_completions))
         // Where a base URL was given without `/v1`.
         .route("/chat/completions", post(generate::chat_completions))
+        .route("/v1/messages", post(messages::create))
+        .route("/v1/messages/count_tokens", post(messages::count_tokens))
+        // Where a base URL was given with `/v1`, which this SDK adds itself.
+        .route("/v1/v1/messages", post(messages::create))
+        .route("/v1/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one).post(gemini::call))
         .route("/v1beta/models", get(models::list))
@@ -72,6 +78,10 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 
 /// A refusal in the shape of whoever would ask at this path.
 fn refused(path: &str, refusal: &Refusal) -> Response {
-    let dialect = if path.starts_with("/v1beta/") { ClientDialect::Gemini } else { ClientDialect::Chat };
+    let dialect = match path {
+        path if path.starts_with("/v1beta/") => ClientDialect::Gemini,
+        path if path.starts_with("/v1/messages") => ClientDialect::Messages,
+        _ => ClientDialect::Chat,
+    };
     reply::refusal(dialect, RequestId::generate(), refusal)
 }

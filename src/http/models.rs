@@ -71,7 +71,8 @@ impl Shape {
 
     fn refusal(self, refusal: &Refusal) -> Response {
         let dialect = match self {
-            Self::OpenAi | Self::Anthropic => ClientDialect::Chat,
+            Self::OpenAi => ClientDialect::Chat,
+            Self::Anthropic => ClientDialect::Messages,
             Self::Gemini => ClientDialect::Gemini,
         };
         reply::refusal(dialect, RequestId::generate(), refusal)

@@ -7,7 +7,7 @@ use aipipe_actors::routing::decision::Decision;
 use aipipe_actors::routing::digest::ClientDialect;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::{body, reply, tenancy};
 use crate::gateway::Gateway;
@@ -30,6 +30,7 @@ async fn decided(gateway: &Arc<Gateway>, request: Request) -> Result<Decision, R
     let wishes = wishes::from_headers(&parts.headers)?;
     let limit = gateway.setup.load().config.limits.max_body_bytes;
     let body = body::read(&parts.headers, body, limit).await?;
-    let label = Label { request_id: RequestId::generate(), dialect: ClientDialect::Chat, wishes };
+    let label =
+        Label { request_id: RequestId::generate(), dialect: ClientDialect::Chat, wishes, along: HeaderMap::new() };
     gateway.explain(&tenant, label, &body).await
 }

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use crate::support::{Bench, model};
 
 /// What is installed: the versions that the tests were written against.
-const PACKAGES: [&str; 2] = ["openai==3.57.0", "google-genai==3.6.1"];
+const PACKAGES: [&str; 3] = ["anthropic==2.14.0", "google-genai==3.6.1", "openai==3.57.0"];
 
 /// The interpreter of an environment that has the packages, or why there is none.
 fn python() -> Result<PathBuf, String> {
@@ -79,6 +79,16 @@ async fn the_openai_sdk_needs_no_change() {
 async fn the_google_sdk_needs_no_change() {
     let bench = Bench::start().await;
     if let Some(said) = run(&bench, "gemini.py", &Provider::ALL).await {
+        print!("{said}");
+        bench.idle().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_anthropic_sdk_needs_no_change() {
+    let bench = Bench::start().await;
+    bench.put_tenant("slow", &json!({"operator_keys": true, "requests_per_minute": 0})).await;
+    if let Some(said) = run(&bench, "anthropic_messages.py", &Provider::ALL).await {
         print!("{said}");
         bench.idle().await;
     }
