@@ -6,6 +6,7 @@
 
 mod admin;
 mod body;
+mod feedback;
 mod gemini;
 mod generate;
 mod health;
@@ -48,6 +49,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1beta/models", get(models::list))
         .route("/v1beta/models/{*id}", get(models::one).post(gemini::call))
         .route("/v1/route", post(route::decision))
+        .route("/v1/feedback", post(feedback::give))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::text))

@@ -227,3 +227,19 @@ async fn images_and_schemas_reach_every_dialect() {
     let gemini = decision["candidates"].as_array().unwrap().iter().find(|one| one["provider"] == "gemini").unwrap();
     assert_eq!(gemini["eligible"], false, "{gemini}");
 }
+
+#[tokio::test]
+async fn a_client_says_how_good_its_answer_was() {
+    let bench = Bench::start().await;
+    let answer = bench.answered(&ask("openai/gpt-4o-mini", "Hello")).await;
+    let id = answer.header("x-request-id");
+    let say = async |body: serde_json::Value, tenant: &str| {
+        Answer::read(bench.post("/v1/feedback", &body).header("x-tenant-id", tenant).send().await.unwrap()).await
+    };
+    let kept = say(json!({"request_id": id, "score": 0.9, "comment": "right"}), "default").await.ok();
+    assert_eq!(kept.json()["model"], "gpt-4o-mini");
+    bench.put_tenant("other", &json!({})).await;
+    assert_eq!(say(json!({"request_id": id, "score": 0.9}), "other").await.status, 404, "it is not this tenant's");
+    assert_eq!(say(json!({"request_id": "nothing", "score": 0.9}), "default").await.code(), "not_found");
+    assert_eq!(say(json!({"request_id": id, "score": 2}), "default").await.json()["error"]["param"], "score");
+}
