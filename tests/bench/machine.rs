@@ -18,7 +18,15 @@ pub(crate) struct Machine {
     pub(crate) load_before: f64,
 }
 
+/// Load average from which on others take a part of the CPUs that changes figures.
+const BUSY: f64 = 0.5;
+
 impl Machine {
+    /// Whether others were working when the benchmark began, so that its figures only hold for comparison within the run, if at all.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.load_before > BUSY
+    }
+
     /// Reads `/proc`; what it does not tell is empty or 0.
     pub(crate) fn observe(cpus: usize) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
