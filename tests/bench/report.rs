@@ -83,14 +83,15 @@ impl Report {
         if let Some(values) = table.column_mut(1) {
             values.set_cell_alignment(CellAlignment::Right);
         }
-        let Machine { processor, cpus, kernel, load_before } = &self.machine;
+        let Machine { processor, cpus, kernel, used_by_others } = &self.machine;
+        let others = used_by_others * 100.0;
         let busy = if self.machine.is_busy() {
             " (BUSY: others were working; take figures to publish on a quiet machine)"
         } else {
             ""
         };
         let mut text = format!(
-            "{}\n{processor}, {cpus} CPUs, Linux {kernel}, load average before: {load_before}{busy}\n{}\n{table}\n",
+            "{}\n{processor}, {cpus} CPUs, Linux {kernel}, CPU time used by others before: {others:.0} %{busy}\n{}\n{table}\n",
             self.version, self.split
         );
         for failure in &self.failures {
