@@ -46,18 +46,20 @@ impl Met {
         Ok(Self { good: 0, bad: 0, complaint: None, events: 0, whole, first, elapsed: Duration::ZERO })
     }
 
-    fn note(&mut self, sent: Instant, received: anyhow::Result<Reception>) {
+    /// Recording never clamps: a latency that the histogram cannot hold is an error, not a wrong figure.
+    fn note(&mut self, sent: Instant, received: anyhow::Result<Reception>) -> anyhow::Result<()> {
         match received {
             Ok(reception) if reception.status == 200 && !reception.cached => {
                 self.good += 1;
                 self.events += reception.events as u64;
-                self.whole.saturating_record(nanoseconds(reception.end - sent));
-                self.first.saturating_record(nanoseconds(reception.first - sent));
+                self.whole.record(nanoseconds(reception.end - sent))?;
+                self.first.record(nanoseconds(reception.first - sent))?;
             }
             Ok(reception) if reception.status == 200 => self.complain("the cache answered".to_owned()),
             Ok(reception) => self.complain(format!("status {}: {}", reception.status, reception.refusal)),
             Err(error) => self.complain(format!("{error:#}")),
         }
+        Ok(())
     }
 
     fn complain(&mut self, what: String) {
@@ -116,7 +118,7 @@ async fn client(mut connection: Connection, prompt: Arc<Prompt>, begin: Instant,
         let body = prompt.next();
         let now = Instant::now();
         let received = connection.exchange(body).await;
-        met.note(now, received);
+        met.note(now, received)?;
         sent += 1;
     }
 }
@@ -149,7 +151,7 @@ pub(crate) async fn open(target: &Target, prompt: &Arc<Prompt>, rate: u32, durat
     let mut met = Met::nothing()?;
     while let Some(ended) = under_way.join_next().await {
         let (intended, received) = ended.map_err(|error| anyhow!("a request's task failed: {error}"))?;
-        met.note(intended, received);
+        met.note(intended, received)?;
     }
     met.elapsed = begin.elapsed();
     Ok(met)

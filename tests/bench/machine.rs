@@ -1,6 +1,8 @@
 //! The machine that the figures come from, and which of its CPUs each side may use.
 
 use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
@@ -14,21 +16,46 @@ pub(crate) struct Machine {
     pub(crate) cpus: usize,
     /// Kernel release.
     pub(crate) kernel: String,
-    /// Load average of the last minute before the benchmark began: well above 0, others were working too.
-    pub(crate) load_before: f64,
+    /// The part of all CPU time that others used in the second before the benchmark began, from 0 to 1.
+    pub(crate) used_by_others: f64,
 }
 
+/// From this part of the CPU time on others change the figures.
+const BUSY: f64 = 0.1;
+/// How long is watched what others do. A load average would still hold the build that came before.
+const WATCH: Duration = Duration::from_secs(1);
+
 impl Machine {
-    /// Reads `/proc`; what it does not tell is empty or 0.
+    /// Whether others were working when the benchmark began, so that its figures only hold for comparison within the run, if at all.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.used_by_others > BUSY
+    }
+
+    /// Reads `/proc`, for a second; what it does not tell is empty or 0.
     pub(crate) fn observe(cpus: usize) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let processor = read("/proc/cpuinfo")
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
             .map_or_else(String::new, |(_, name)| name.trim().to_owned());
-        let load_before = read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
-        Self { processor, cpus, kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(), load_before }
+        let (idle_before, all_before) = cpu_ticks(&read("/proc/stat"));
+        let begin = Instant::now();
+        while let Some(left) = WATCH.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) {
+            thread::park_timeout(left);
+        }
+        let (idle, all) = cpu_ticks(&read("/proc/stat"));
+        let idle_part = idle.saturating_sub(idle_before) as f64 / all.saturating_sub(all_before).max(1) as f64;
+        let used_by_others = (1.0 - idle_part).clamp(0.0, 1.0);
+        Self { processor, cpus, kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(), used_by_others }
     }
+}
+
+/// Ticks in which the CPUs had nothing to do, and all ticks, of the first line of `/proc/stat`.
+fn cpu_ticks(stat: &str) -> (u64, u64) {
+    // user nice system idle iowait irq softirq steal; guest times, which follow, are in the first two already.
+    let first = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = first.split_whitespace().skip(1).take(8).filter_map(|ticks| ticks.parse().ok()).collect();
+    (ticks.iter().skip(3).take(2).sum(), ticks.iter().sum())
 }
 
 /// Which CPUs belong to the gateway, and which to the load with its simulated provider.

@@ -30,9 +30,8 @@ impl Figure {
     /// The median of some rounds, with their range; 0 where there were none.
     pub(crate) fn median(name: impl Into<String>, mut rounds: Vec<f64>, unit: &'static str, how: String) -> Self {
         rounds.sort_by(f64::total_cmp);
-        let value = rounds.get(rounds.len() / 2).copied().unwrap_or(0.0);
         let range = rounds.first().copied().zip(rounds.last().copied());
-        Self { name: name.into(), value, range, unit, how }
+        Self { name: name.into(), value: median(rounds), range, unit, how }
     }
 
     fn shown(&self) -> String {
@@ -43,7 +42,13 @@ impl Figure {
     }
 }
 
-/// Three significant digits, but whole numbers whole.
+/// The value in the middle; 0 where there is none.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// About three significant digits.
 fn rounded(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
@@ -66,10 +71,10 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The table, with the machine above it and the failures below.
+    /// The table in Markdown, with the machine above it and the failures below.
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
-        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(comfy_table::presets::ASCII_MARKDOWN);
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(["figure", "value", "unit", "how it was taken"]);
         for figure in &self.figures {
@@ -78,9 +83,15 @@ impl Report {
         if let Some(values) = table.column_mut(1) {
             values.set_cell_alignment(CellAlignment::Right);
         }
-        let Machine { processor, cpus, kernel, load_before } = &self.machine;
+        let Machine { processor, cpus, kernel, used_by_others } = &self.machine;
+        let others = used_by_others * 100.0;
+        let busy = if self.machine.is_busy() {
+            " (BUSY: others were working; take figures to publish on a quiet machine)"
+        } else {
+            ""
+        };
         let mut text = format!(
-            "{}\n{processor}, {cpus} CPUs, Linux {kernel}, load average before: {load_before}\n{}\n{table}\n",
+            "{}\n{processor}, {cpus} CPUs, Linux {kernel}, CPU time used by others before: {others:.0} %{busy}\n{}\n{table}\n",
             self.version, self.split
         );
         for failure in &self.failures {
