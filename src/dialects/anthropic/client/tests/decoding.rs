@@ -36,6 +36,13 @@ fn d3_an_instruction_in_the_middle_stays_there() {
 }
 
 #[test]
+fn d9_d10_nothing_empty_is_carried_on() {
+    let empty = json!([{"type": "text", "text": ""}, {"type": "thinking", "thinking": "", "signature": ""}]);
+    let turns = decoded(&talk(&[json!("hi"), empty, json!("go"), json!([])])).conversation.turns;
+    assert_eq!(turns.iter().map(|turn| turn.role).collect::<Vec<_>>(), [Role::User, Role::User]);
+}
+
+#[test]
 fn d53_d56_d58_media() {
     let image = |source: Value| parts(json!([{"type": "image", "source": source}])).remove(0);
     let inline = |part: Part| match part {
@@ -145,7 +152,9 @@ fn d39_d40_anthropics_own_tools() {
     assert_eq!(refused(&forced), "tool_choice");
     assert_eq!(refused(&json!({"tools": [search], "tool_choice": {"type": "any"}})), "tool_choice");
     // The client runs these by a schema that only Claude was taught.
-    for kind in ["bash_20250124", "text_editor_20250728", "computer_20250124", "memory_20250818"] {
+    for kind in
+        ["bash_20250124", "text_editor_20250728", "computer_toolset_20260801", "browser_toolset_20260801", "new_1"]
+    {
         assert_eq!(refused(&json!({"tools": [{"type": kind, "name": "x"}]})), "tools[0]");
     }
     // Of what Anthropic's tools left in the history the text between is kept.
@@ -179,6 +188,7 @@ fn d74_thinking_and_effort() {
         (json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "xhigh"}}), Some(Effort::Xhigh), None),
         (json!({"thinking": {"type": "disabled"}, "output_config": {"effort": "low"}}), Some(Effort::None), None),
         (json!({"output_config": {"effort": "medium"}}), Some(Effort::Medium), None),
+        (json!({"thinking": {"type": "between_tools"}}), Some(Effort::None), None),
     ] {
         assert_eq!(decoded(&extra).conversation.reasoning, Some(Reasoning { effort, budget_tokens }), "{extra}");
     }

@@ -1,4 +1,5 @@
 use aipipe_actors::catalogue::{Effort, ReasoningControl};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{body, model, passed, talk};
@@ -58,6 +59,9 @@ fn d76_thinking_is_asked_for_as_the_chosen_model_takes_it() {
         assert_eq!(written, effort, "{control:?} {extra}");
         assert_eq!(passed_json(extra, control, Chosen::Named).0["thinking"], extra["thinking"]);
     }
+    let off = json!({"thinking": {"type": "between_tools"}});
+    let (auto, _) = passed_json(&off, ReasoningControl::Adaptive, Chosen::Auto);
+    assert_eq!(auto["thinking"], json!({"type": "disabled"}));
     let (auto, dropped) = passed_json(&adaptive, ReasoningControl::None, Chosen::Auto);
     assert_eq!(auto["output_config"], json!({}));
     assert_eq!(dropped, ["thinking", "output_config.effort"]);
@@ -132,4 +136,41 @@ fn escaped_marks_are_found_too() {
     let text = r#"{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":[{"type":"thinking","thinking":"","signature":"aipipe:1:signature:anthropic\/claude-test:a\/b"},{"type":"text","text":"ok"}]},{"role":"user","content":"x"}]}"#;
     let (passed, _) = passed(text, &model(ReasoningControl::Budget, ALL), Chosen::Named);
     assert!(passed.contains(r#""signature":"a/b""#), "{passed}");
+}
+
+proptest! {
+    /// Whatever thoughts lie where, what passes is what a plain walk over the tree leaves.
+    #[test]
+    fn foreign_thoughts_go_from_anywhere(
+        messages in prop::collection::vec(prop::collection::vec(0_usize..4, 0..5), 1..6),
+        pretty in any::<bool>(),
+    ) {
+        let foreign = thinking("gemini/g:1", "x");
+        let blocks = [
+            json!({"type": "text", "text": "\"},{\"type\":"}),
+            json!({"type": "thinking", "thinking": "mm", "signature": "EooC"}),
+            thinking("anthropic/claude-test", "own:="),
+            foreign.clone(),
+        ];
+        let content = |kinds: &Vec<usize>| kinds.iter().map(|&kind| blocks[kind].clone()).collect::<Value>();
+        let extra = talk(&messages.iter().map(content).collect::<Vec<_>>());
+        let mut expected: Value = serde_json::from_str(&body(&extra)).unwrap();
+        expected["model"] = json!("claude-test");
+        for message in expected["messages"].as_array_mut().unwrap() {
+            let blocks = message["content"].as_array_mut().unwrap();
+            let only_foreign = !blocks.is_empty() && blocks.iter().all(|block| *block == foreign);
+            blocks.retain(|block| *block != foreign);
+            for block in blocks.iter_mut().filter(|block| block["signature"].as_str().is_some_and(|s| s.contains("own"))) {
+                block["signature"] = json!("own:=");
+            }
+            if only_foreign {
+                *message = Value::Null;
+            }
+        }
+        expected["messages"].as_array_mut().unwrap().retain(|message| !message.is_null());
+        let text: Value = serde_json::from_str(&body(&extra)).unwrap();
+        let text = if pretty { serde_json::to_string_pretty(&text).unwrap() } else { text.to_string() };
+        let (passed, _) = passed(&text, &model(ReasoningControl::None, &[]), Chosen::Named);
+        prop_assert_eq!(serde_json::from_str::<Value>(&passed).unwrap(), expected);
+    }
 }
