@@ -71,7 +71,8 @@ fn malformed(what: &str) -> AnswerError {
     AnswerError::Malformed(Malformed(what.to_owned()))
 }
 
-fn unreadable_error() -> ProviderError {
+/// What an error comes to that says nothing.
+pub(super) fn unreadable_error() -> ProviderError {
     ProviderError {
         status: http::StatusCode::INTERNAL_SERVER_ERROR,
         code: None,

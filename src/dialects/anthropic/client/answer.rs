@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{mark, reading};
+use crate::dialects::anthropic::answer::unreadable_error;
 use crate::dialects::anthropic::block::{Calls, SIGNATURE, stop_of};
 use crate::dialects::anthropic::error::read_envelope;
 use crate::dialects::anthropic::id::valid_id;
@@ -162,8 +163,7 @@ pub(super) fn read(body: &[u8]) -> Result<AnswerFacts, AnswerError> {
     let text = std::str::from_utf8(body).map_err(|_| malformed("the answer is not UTF-8".into()))?;
     let reading = reading::read(text).map_err(|fault| malformed(format!("the answer is no message: {fault}")))?;
     if reading.is_error {
-        let error = read_envelope(text).ok_or_else(|| malformed("the answer is an error without a reason".into()))?;
-        return Err(AnswerError::Provider(error));
+        return Err(AnswerError::Provider(read_envelope(text).unwrap_or_else(unreadable_error)));
     }
     if !reading.has_content_member {
         return Err(malformed("the answer has no content".into()));

@@ -101,12 +101,9 @@ impl MessagesRequest<'_> {
     /// A client that asked for no thinking reads `content[0].text`. With functions it gets the thoughts all the same, as some models
     /// refuse the results of calls without the thoughts that led to them.
     fn thoughts(&self) -> Thoughts {
-        let asks = match self.scan.thinks {
-            Some(Thinks::Enabled | Thinks::Adaptive) => true,
-            Some(Thinks::Disabled) => false,
-            None => self.scan.effort.is_some(),
-        };
-        if asks || self.scan.tools > 0 { Thoughts::Shown } else { Thoughts::Hidden }
+        let asks = matches!(self.scan.thinks, Some(Thinks::Enabled | Thinks::Adaptive));
+        let calls = self.scan.tools > 0 || self.scan.thread.has_tool_history;
+        if asks || calls { Thoughts::Shown } else { Thoughts::Hidden }
     }
 }
 

@@ -174,6 +174,8 @@ impl Edits<'_> {
                 !thought_is_missing && fits && self.scan.spans.effort.is_none()
             }
             (ReasoningControl::Budget, None | Some(Thinks::Disabled)) => self.scan.spans.effort.is_none(),
+            // Whether a model knows this way no catalogue says; all take its plain form.
+            (_, Some(Thinks::BetweenTools)) => false,
             (ReasoningControl::Budget, Some(Thinks::Adaptive)) => false,
             (ReasoningControl::Adaptive, Some(Thinks::Enabled)) => false,
             (ReasoningControl::Adaptive, Some(Thinks::Disabled)) => {

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 
 use super::reading;
+use crate::dialects::anthropic::answer::unreadable_error;
 use crate::dialects::anthropic::error::read_envelope;
 use crate::dialects::anthropic::usage::Count;
 use crate::dialects::client::{Onward, Price, Seen, StreamReading};
 use crate::dialects::splice::Splice;
-use crate::dialects::translate::{Malformed, ProviderError};
+use crate::dialects::translate::Malformed;
 use crate::upstream::sse::RawEvent;
 
 /// Watches one stream.
@@ -34,7 +35,7 @@ impl StreamReading for Passing {
         };
         let kind = if reading.kind.is_empty() { event.name() } else { reading.kind.raw() };
         if kind == "error" || reading.is_error {
-            let error = read_envelope(data).unwrap_or_else(unreadable);
+            let error = read_envelope(data).unwrap_or_else(unreadable_error);
             return Seen { course: Onward::Error(error), ..Seen::default() };
         }
         let ends = kind == "message_stop";
@@ -65,16 +66,6 @@ impl StreamReading for Passing {
 
     fn finish(&mut self, _: Price<'_>, _: &mut Vec<Bytes>) {
         // `message_stop` has passed, and nothing follows it.
-    }
-}
-
-fn unreadable() -> ProviderError {
-    ProviderError {
-        status: http::StatusCode::INTERNAL_SERVER_ERROR,
-        code: None,
-        message: "the provider reported an error without a reason".to_owned(),
-        param: None,
-        retry_after: None,
     }
 }
 

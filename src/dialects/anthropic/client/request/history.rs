@@ -63,7 +63,10 @@ impl History {
                 }
             }
         }
-        self.turns.push(Turn { role, parts, name: None });
+        // Of a turn that came out empty nothing is left to say.
+        if !parts.is_empty() {
+            self.turns.push(Turn { role, parts, name: None });
+        }
         Ok(())
     }
 
@@ -166,6 +169,8 @@ fn content(block: BlockIn, param: &str, nesting: u8) -> Result<Vec<Part>, Invali
     match block.kind.as_str() {
         "text" => Ok(block.text.and_then(text_part).into_iter().collect()),
         "image" | "document" => media::parts(block, param, nesting),
+        // What a search among tools found.
+        "tool_reference" => Ok(block.tool_name.and_then(text_part).into_iter().collect()),
         "search_result" => {
             let content = block.content.map_or(Ok(Vec::new()), |content| blocks(&content, param, nesting))?;
             let title = block.title.map(|title| Part::Text(media::titled("", Some(title), None)));

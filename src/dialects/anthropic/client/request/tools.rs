@@ -1,16 +1,17 @@
 //! Functions, and the tools that Anthropic defines.
 //!
-//! Those that it runs itself (`web_search_20250305`) are left out for other providers, unless the client forces one. Those that the client
-//! runs by a schema that only Claude was taught (`bash_20250124`, `computer_20250124`) cannot be said elsewhere, nor left out: the request
-//! then is for Anthropic alone.
+//! Those that it runs itself (`web_search_20250305`) are left out for other providers, unless the client forces one. All others the client
+//! runs, by a schema that only Claude was taught (`bash_20250124`, `browser_toolset_20260801`): they cannot be said elsewhere, nor left
+//! out, and the request is for Anthropic alone.
 
 use super::wire::{ChoiceIn, ToolIn};
 use crate::dialects::conversation::{Tool, ToolChoice};
 use crate::dialects::scan::invalid;
 use crate::dialects::translate::InvalidRequest;
 
-/// What the types of tools begin with that the client runs.
-const RUN_BY_CLIENT: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];
+/// What the types of tools begin with that Anthropic runs.
+const RUN_BY_PROVIDER: [&str; 6] =
+    ["web_search_", "web_fetch_", "code_execution_", "tool_search_", "advisor_", "mcp_toolset"];
 
 /// What is declared.
 #[derive(Debug, Default)]
@@ -26,13 +27,13 @@ pub(super) fn declared(tools: Vec<ToolIn>, dropped: &mut Vec<String>) -> Result<
     for (index, tool) in tools.into_iter().enumerate() {
         let param = format!("tools[{index}]");
         match tool.kind.as_deref().filter(|kind| *kind != "custom") {
-            Some(kind) if RUN_BY_CLIENT.iter().any(|known| kind.starts_with(known)) => {
-                let message = format!("`{param}` is of the type `{kind}`, which only Anthropic's models know");
-                return Err(invalid(Some(&param), message));
-            }
-            Some(kind) => {
+            Some(kind) if RUN_BY_PROVIDER.iter().any(|known| kind.starts_with(known)) => {
                 dropped.push(format!("tools.{kind}"));
                 declared.hosted.extend(tool.name);
+            }
+            Some(kind) => {
+                let message = format!("`{param}` is of the type `{kind}`, which only Anthropic's models know");
+                return Err(invalid(Some(&param), message));
             }
             None => {
                 let name = tool.name.filter(|name| !name.is_empty());

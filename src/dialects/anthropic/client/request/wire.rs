@@ -60,6 +60,7 @@ pub(super) struct BlockIn {
     pub(super) name: Option<String>,
     pub(super) input: Option<Box<RawValue>>,
     pub(super) tool_use_id: Option<String>,
+    pub(super) tool_name: Option<String>,
     pub(super) content: Option<Box<RawValue>>,
     pub(super) is_error: Option<bool>,
 }

@@ -30,6 +30,8 @@ pub(super) enum Thinks {
     Adaptive,
     /// Not at all.
     Disabled,
+    /// Not at all, what it says between calls being told as thoughts; only some models know it.
+    BetweenTools,
 }
 
 /// A block of a message, as far as thoughts may have to go from among its blocks.
@@ -146,7 +148,9 @@ impl<'a> Scan<'a> {
     /// The reasoning asked for.
     pub(super) fn reasoning(&self) -> Option<Reasoning> {
         match self.thinks {
-            Some(Thinks::Disabled) => Some(Reasoning { effort: Some(Effort::None), budget_tokens: None }),
+            Some(Thinks::Disabled | Thinks::BetweenTools) => {
+                Some(Reasoning { effort: Some(Effort::None), budget_tokens: None })
+            }
             Some(Thinks::Enabled) => Some(Reasoning { effort: self.effort, budget_tokens: self.budget_tokens }),
             Some(Thinks::Adaptive) => Some(Reasoning { effort: self.effort, budget_tokens: None }),
             None => self.effort.map(|effort| Reasoning { effort: Some(effort), budget_tokens: None }),

@@ -132,6 +132,7 @@ impl<'a> Scan<'a> {
                         "enabled" => Some(Thinks::Enabled),
                         "adaptive" => Some(Thinks::Adaptive),
                         "disabled" => Some(Thinks::Disabled),
+                        "between_tools" => Some(Thinks::BetweenTools),
                         // A way that is not known here; the provider may know it.
                         _ => None,
                     }
