@@ -33,6 +33,8 @@ pub(crate) struct Reception {
     pub(crate) end: Instant,
     /// Events with data in the body: deltas, and the few that end a stream.
     pub(crate) events: usize,
+    /// Whether the body is a stream without the event that ends it: one that broke has status 200 all the same.
+    pub(crate) broke_off: bool,
     /// The body of an answer that is not 200.
     pub(crate) refusal: String,
 }
@@ -69,12 +71,16 @@ impl Connection {
         let response = self.sender.send_request(request).await?;
         let status = response.status().as_u16();
         let cached = response.headers().get("x-aipipe-cache").is_some_and(|cache| cache == "hit");
+        let content_type = response.headers().get("content-type");
+        let streams = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         let mut body = response.into_body();
         let (mut first, mut counter, mut refusal) = (None, EventCounter::new(), Vec::new());
+        let mut ending = Ending::default();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
             first.get_or_insert_with(Instant::now);
             counter.feed(&data);
+            ending.feed(&data);
             if status != 200 {
                 refusal.extend_from_slice(&data);
             }
@@ -86,8 +92,27 @@ impl Connection {
             first: first.unwrap_or(end),
             end,
             events: counter.events,
+            broke_off: streams && !ending.is_done(),
             refusal: String::from_utf8_lossy(&refusal).into_owned(),
         })
+    }
+}
+
+/// The last bytes of a body that came in pieces.
+#[derive(Default)]
+struct Ending(Vec<u8>);
+
+impl Ending {
+    /// The event that ends a stream of chat completions.
+    const DONE: &[u8] = b"data: [DONE]\n\n";
+
+    fn feed(&mut self, piece: &[u8]) {
+        self.0.extend_from_slice(piece.get(piece.len().saturating_sub(Self::DONE.len())..).unwrap_or(piece));
+        self.0.drain(..self.0.len().saturating_sub(Self::DONE.len()));
+    }
+
+    fn is_done(&self) -> bool {
+        self.0 == Self::DONE
     }
 }
 

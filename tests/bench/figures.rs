@@ -36,9 +36,9 @@ struct Arguments {
     /// The program to measure
     #[arg(long, value_name = "FILE")]
     binary: PathBuf,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
+    /// Write the figures to a file as JSON too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     /// Measure clean builds and the test run too, which takes many minutes
     #[arg(long)]
     build: bool,
@@ -98,8 +98,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let (taken, failures) = bench.finish()?;
     figures.extend(taken);
     let report = Report { machine, version: version(&arguments.binary)?, split: split.describe(), figures, failures };
-    let text = if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.table() };
-    std::io::stdout().write_all(text.as_bytes())?;
+    std::io::stdout().write_all(report.table().as_bytes())?;
+    if let Some(file) = &arguments.json {
+        let text = serde_json::to_string_pretty(&report)? + "\n";
+        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
     Ok(report.failures.is_empty())
 }
 

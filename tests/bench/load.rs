@@ -24,7 +24,7 @@ pub(crate) enum Until {
 /// What a load met. Latencies are in nanoseconds.
 #[derive(Debug)]
 pub(crate) struct Met {
-    /// Answers of status 200 that no cache gave.
+    /// Whole answers of status 200 that no cache gave.
     pub(crate) good: u64,
     /// All others, and broken connections.
     pub(crate) bad: u64,
@@ -49,6 +49,9 @@ impl Met {
     /// Recording never clamps: a latency that the histogram cannot hold is an error, not a wrong figure.
     fn note(&mut self, sent: Instant, received: anyhow::Result<Reception>) -> anyhow::Result<()> {
         match received {
+            Ok(reception) if reception.status == 200 && reception.broke_off => {
+                self.complain("a stream broke off".to_owned());
+            }
             Ok(reception) if reception.status == 200 && !reception.cached => {
                 self.good += 1;
                 self.events += reception.events as u64;
