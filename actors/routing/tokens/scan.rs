@@ -51,6 +51,10 @@ pub(super) fn count(text: &[u8], counts: &mut [u64; KINDS]) {
             Class::End | Class::Escape | Class::Wide => return,
             Class::Lower | Class::Upper | Class::Accented => {
                 at = word(text, at, before, &mut tally);
+                // Prose is words with one space between them: it need not come by here for each of the two.
+                while let Some([b' ', b'a'..=b'z' | b'A'..=b'Z']) = text.get(at..at + 2) {
+                    at = word(text, at + 1, Before::Space, &mut tally);
+                }
                 before = Before::Other;
             }
             Class::Space => {
@@ -125,6 +129,9 @@ impl Tally<'_> {
 fn word(text: &[u8], start: usize, before: Before, tally: &mut Tally<'_>) -> usize {
     let (mut at, mut capitals, mut small, mut accented) = (start, 0, 0, 0);
     loop {
+        let letters = small_letters(text, at);
+        small += letters;
+        at += letters;
         let (class, width) = class_at(text, at);
         match class {
             Class::Lower => small += 1,
@@ -159,6 +166,22 @@ fn word(text: &[u8], start: usize, before: Before, tally: &mut Tally<'_>) -> usi
     };
     tally.word(first, small + usize::from(capitals == 1));
     at
+}
+
+/// How many of the up to eight characters at `at` are small ASCII letters, up to the first other one; 0 near the end of the text.
+///
+/// Eight are compared in one register, as the lengths of words are what a processor cannot predict.
+#[inline(always)]
+fn small_letters(text: &[u8], at: usize) -> usize {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    const TOP: u64 = EACH << 7;
+    let Some(eight) = text.get(at..).and_then(<[u8]>::first_chunk) else { return 0 };
+    let word = u64::from_le_bytes(*eight);
+    let low = word & !TOP;
+    let from_a = low + EACH * (0x80 - b'a' as u64);
+    let beyond_z = low + EACH * (0x7f - b'z' as u64);
+    let small = from_a & !beyond_z & !word & TOP;
+    ((small ^ TOP).trailing_zeros() / 8) as usize
 }
 
 /// Letters of a clitic at `at` that ends there; 0 if none.

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::Estimator;
+use super::scan::scaled_tokens;
 
 /// Texts and their number of o200k_base tokens.
 #[rustfmt::skip]
@@ -96,6 +97,13 @@ proptest! {
         estimator.text(&text);
         prop_assert!(estimator.tokens() <= estimator.upper_bound());
         prop_assert_eq!(estimator.upper_bound(), text.len() as u64);
+    }
+
+    /// Words are cut by whole registers, escapes character by character: both must count alike.
+    #[test]
+    fn a_word_costs_the_same_however_it_is_written(text in "([{`@\\[]?[a-zA-Z0-9 ]{1,12}){0,5}") {
+        let escaped: String = text.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+        prop_assert_eq!(scaled_tokens(escaped.as_bytes()), scaled_tokens(text.as_bytes()));
     }
 
     /// A cut moves the estimate by no more than what stands at the cut.

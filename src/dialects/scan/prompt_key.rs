@@ -1,13 +1,14 @@
 //! A key for the answer cache: the same for bodies that ask the same, whatever their white space and the order of their members.
 //!
-//! Two keyed SipHashes of the body make 128 bits. The key is random for each process and a cache key is always the tenant's own, so that
+//! A keyed SipHash of the body makes 128 bits. The key is random for each process and a cache key is always the tenant's own, so that
 //! a tenant who found a collision would harm nobody but itself.
 
 use std::borrow::Cow;
-use std::collections::hash_map::{DefaultHasher, RandomState};
+use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 use aipipe_actors::routing::digest::PromptKey;
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{Member, Scan};
 
@@ -18,9 +19,9 @@ const IGNORED: [&str; 6] = ["model", "aipipe", "stream", "stream_options", "user
 #[derive(Debug, Clone, Default)]
 pub struct PromptHasher(RandomState, RandomState);
 
-/// Feeds both hashes with pieces whose borders do not depend on white space.
+/// Feeds the hash with pieces whose borders do not depend on white space.
 struct Feed {
-    hashers: [DefaultHasher; 2],
+    hasher: SipHasher13,
     /// Bytes outside strings, gathered so that they are hashed together.
     gathered: [u8; 64],
     length: usize,
@@ -29,11 +30,9 @@ struct Feed {
 impl Feed {
     fn string(&mut self, raw: &[u8]) {
         self.flush();
-        for hasher in &mut self.hashers {
-            hasher.write_u8(b'"');
-            hasher.write_usize(raw.len());
-            hasher.write(raw);
-        }
+        self.hasher.write_u8(b'"');
+        self.hasher.write_usize(raw.len());
+        self.hasher.write(raw);
     }
 
     fn byte(&mut self, byte: u8) {
@@ -48,10 +47,8 @@ impl Feed {
 
     fn flush(&mut self) {
         let gathered = self.gathered.get(..self.length).unwrap_or_default();
-        for hasher in &mut self.hashers {
-            hasher.write_usize(gathered.len());
-            hasher.write(gathered);
-        }
+        self.hasher.write_usize(gathered.len());
+        self.hasher.write(gathered);
         self.length = 0;
     }
 
@@ -88,15 +85,22 @@ fn string_length(text: &[u8]) -> usize {
 }
 
 impl PromptHasher {
-    /// The key of JSON that decides the answer, in a dialect whose members are not told apart here.
-    pub fn key_of(&self, surface: &[&str], json: &[u8]) -> PromptKey {
-        let mut feed = Feed { hashers: [self.0.build_hasher(), self.1.build_hasher()], gathered: [0; 64], length: 0 };
+    /// What starts every key: the process's secret, and the surface.
+    fn feed(&self, surface: &[&str]) -> Feed {
+        let secret = |state: &RandomState| state.build_hasher().finish();
+        let hasher = SipHasher13::new_with_keys(secret(&self.0), secret(&self.1));
+        let mut feed = Feed { hasher, gathered: [0; 64], length: 0 };
         for part in surface {
             feed.string(part.as_bytes());
         }
+        feed
+    }
+
+    /// The key of JSON that decides the answer, in a dialect whose members are not told apart here.
+    pub fn key_of(&self, surface: &[&str], json: &[u8]) -> PromptKey {
+        let mut feed = self.feed(surface);
         feed.value(json);
-        let [first, second] = feed.hashers;
-        PromptKey(u128::from(first.finish()) << 64 | u128::from(second.finish()))
+        PromptKey(feed.hasher.finish128().as_u128())
     }
 }
 
@@ -117,15 +121,11 @@ impl PromptHasher {
             .filter(|(name, value)| *value != "null" && !IGNORED.contains(&&**name))
             .collect();
         members.sort_unstable();
-        let mut feed = Feed { hashers: [self.0.build_hasher(), self.1.build_hasher()], gathered: [0; 64], length: 0 };
-        for part in surface {
-            feed.string(part.as_bytes());
-        }
+        let mut feed = self.feed(surface);
         for (name, value) in members {
             feed.string(name.as_bytes());
             feed.value(value.as_bytes());
         }
-        let [first, second] = feed.hashers;
-        PromptKey(u128::from(first.finish()) << 64 | u128::from(second.finish()))
+        PromptKey(feed.hasher.finish128().as_u128())
     }
 }
