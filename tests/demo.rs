@@ -8,6 +8,8 @@ fn it_ends_in_the_table_of_cost_and_leaves_nothing_behind() {
     let place = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_aipipe"));
     command.env_clear().env("TMPDIR", place.path()).args(["demo", "--once", "--fast"]);
+    // A proxy that nobody runs: providers on this machine are reached without it.
+    command.env("HTTP_PROXY", "http://127.0.0.1:9");
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));

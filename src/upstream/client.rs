@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
+use url::Host;
 
 use crate::providers::Auth;
 
@@ -44,7 +45,12 @@ pub struct Call {
 
 /// The pooled client.
 #[derive(Debug, Clone)]
-pub struct Client(reqwest::Client);
+pub struct Client {
+    /// Goes through the proxy that the environment names.
+    remote: reqwest::Client,
+    /// For providers on this machine, which no proxy reaches.
+    local: reqwest::Client,
+}
 
 impl Client {
     /// A client whose connections are made within `connect_timeout`.
@@ -54,18 +60,19 @@ impl Client {
     pub fn new(connect_timeout: Duration) -> Result<Self, reqwest::Error> {
         // Another part of the process may have installed a provider already; either serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("aipipe/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(connect_timeout)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .pool_idle_timeout(IDLE_TIME)
-            .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(30))
-            .http2_adaptive_window(true)
-            // A provider that redirects would carry the key to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
-        Ok(Self(client))
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("aipipe/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(connect_timeout)
+                .pool_max_idle_per_host(IDLE_CONNECTIONS)
+                .pool_idle_timeout(IDLE_TIME)
+                .tcp_nodelay(true)
+                .tcp_keepalive(Duration::from_secs(30))
+                .http2_adaptive_window(true)
+                // A provider that redirects would carry the key to another host.
+                .redirect(reqwest::redirect::Policy::none())
+        };
+        Ok(Self { remote: builder().build()?, local: builder().no_proxy().build()? })
     }
 
     /// Sends a call with its key and waits for the head of the answer.
@@ -76,7 +83,18 @@ impl Client {
         let Call { url, mut headers, body } = call;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         authenticate(&mut headers, auth, key)?;
-        self.0.post(url).headers(headers).body(body).send().await.map_err(|error| broken(&error))
+        let client = if is_local(&url) { &self.local } else { &self.remote };
+        client.post(url).headers(headers).body(body).send().await.map_err(|error| broken(&error))
+    }
+}
+
+/// Whether the host is this machine.
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// The figures of one model.
 #[derive(Debug, Default, Clone, Copy)]
 struct Item {
-    requests: u64,
+    calls: u64,
     input: u64,
     output: u64,
     cost: NanoUsd,
@@ -22,15 +22,19 @@ struct Item {
 pub(super) struct Bill {
     models: BTreeMap<String, Item>,
     total: Item,
+    /// What clients asked; one that failed over is several calls, one from the cache none.
+    requests: u64,
 }
 
 impl Bill {
     /// Adds a tenant's statistics, as the admin API shows them.
     pub(super) fn add(&mut self, stats: &Value) {
+        self.requests += stats["requests"].as_u64().unwrap_or(0);
         add(&mut self.total, stats);
         for (model, figures) in stats["models"].as_object().into_iter().flatten() {
             add(self.models.entry(model.clone()).or_default(), figures);
         }
+        self.total.calls = self.models.values().map(|item| item.calls).sum();
     }
 
     /// The table, the dearest model first, with the total at its end.
@@ -43,7 +47,7 @@ impl Bill {
         for (model, item) in models {
             table.add_row(row(model, item));
         }
-        table.add_row(row(&format!("all {} requests", self.total.requests), &self.total));
+        table.add_row(row(&format!("all {} requests", self.requests), &self.total));
         for column in 1..6 {
             if let Some(column) = table.column_mut(column) {
                 column.set_cell_alignment(CellAlignment::Right);
@@ -61,7 +65,7 @@ impl Bill {
 
 fn add(item: &mut Item, figures: &Value) {
     let count = |value: &Value| value.as_u64().unwrap_or(0);
-    item.requests += count(&figures["requests"]);
+    item.calls += count(&figures["requests"]);
     item.input += count(&figures["tokens"]["input"]);
     item.output += count(&figures["tokens"]["output"]);
     item.cost += usd(&figures["cost_usd"]);
@@ -80,7 +84,7 @@ fn usd(value: &Value) -> NanoUsd {
 fn row(name: &str, item: &Item) -> [String; 6] {
     [
         name.to_owned(),
-        item.requests.to_string(),
+        item.calls.to_string(),
         item.input.to_string(),
         item.output.to_string(),
         item.cost.to_string(),

@@ -69,9 +69,22 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 async fn perform(arguments: &Arguments) -> anyhow::Result<()> {
-    let script = Script::load()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let latency = if arguments.fast { Latency::None } else { Latency::Realistic };
     let stage = Stage::set(latency).await?;
+    let outcome = tokio::select! {
+        outcome = play(&stage, arguments) => outcome,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    stage.clear().await;
+    outcome
+}
+
+/// Sends the script's requests and prints what came of them; then, unless it was asked to end, waits for ever.
+async fn play(stage: &Stage, arguments: &Arguments) -> anyhow::Result<()> {
+    let script = Script::load()?;
     for tenant in &script.tenants {
         stage.create(tenant).await?;
     }
@@ -82,8 +95,9 @@ async fn perform(arguments: &Arguments) -> anyhow::Result<()> {
         script.tenants.len()
     ));
     let view = View::new(script.len());
+    let mut answered = 0;
     for act in Act::ALL {
-        let down = (act == Act::Outage).then(|| busiest(&stage));
+        let down = (act == Act::Outage).then(|| busiest(stage));
         match (act, down) {
             (Act::Outage, Some(provider)) => {
                 view.say(&format!("\n--- {provider}, which has answered most, goes down ---\n"));
@@ -92,27 +106,24 @@ async fn perform(arguments: &Arguments) -> anyhow::Result<()> {
             (Act::After, _) => view.say("\n--- it is back ---\n"),
             _ => {}
         }
-        let requests = stream::iter(script.requests(act)).map(|request| ask(&stage, &script, request));
+        let requests = stream::iter(script.requests(act)).map(|request| ask(stage, &script, request));
         let mut answers = requests.buffer_unordered(CONCURRENCY);
         while let Some(told) = answers.next().await {
-            view.tell(&told?);
+            let told = told?;
+            answered += usize::from(told.is_answered());
+            view.tell(&told);
         }
         if let Some(provider) = down {
             stage.simulator.script(provider, Behaviour::Normal);
         }
     }
     view.close();
-    print(&summary(&stage, &script).await?);
+    anyhow::ensure!(answered > 0, "no request was answered; AIPIPE_LOG=info shows why");
+    print(&summary(stage, &script).await?);
     if !arguments.once {
-        print(&format!("{}\nserving until interrupted\n", how_to_try(&stage)));
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        print(&format!("{}\nserving until interrupted\n", how_to_try(stage)));
+        std::future::pending::<()>().await;
     }
-    stage.clear().await;
     Ok(())
 }
 
