@@ -3,11 +3,11 @@
 use serde::Deserialize;
 
 use super::Reader;
-use super::message::{Call, Message, UNSIGNED};
-use crate::dialects::conversation::{Answer, Choice, Opaque, Part, Stop, Thought, ToolCall};
+use super::message::{Message, UNSIGNED};
+use crate::dialects::conversation::{Answer, Choice, Opaque, Part, Stop, ToolCall};
 use crate::dialects::openai_chat::reader;
 use crate::dialects::openai_chat::relay::{failure, stop};
-use crate::dialects::translate::{AnswerError, Malformed};
+use crate::dialects::translate::{AnswerError, Malformed, Undo};
 
 #[derive(Debug, Deserialize)]
 struct Completion {
@@ -22,7 +22,7 @@ struct Written {
 }
 
 /// Reads a body with status 200.
-pub(super) fn decode(body: &[u8], whose: &Reader) -> Result<Answer, AnswerError> {
+pub(super) fn decode(body: &[u8], whose: &Reader, undo: &Undo) -> Result<Answer, AnswerError> {
     let malformed = |what: String| AnswerError::Malformed(Malformed(what));
     let text = std::str::from_utf8(body).map_err(|_| malformed("the answer is not UTF-8".into()))?;
     let reading = reader::read(text, whose.quirks)
@@ -39,15 +39,12 @@ pub(super) fn decode(body: &[u8], whose: &Reader) -> Result<Answer, AnswerError>
     }
     let mut choices = Vec::with_capacity(written.len());
     for (index, choice) in (0_u32..).zip(written) {
-        let parts = parts(&choice.message.unwrap_or_default(), whose);
+        let parts = parts(&choice.message.unwrap_or_default(), whose, undo);
         let calls = parts.iter().any(|part| matches!(part, Part::ToolCall(_)));
         let finish = reading.finishes.iter().find(|finish| finish.index == index);
         let Some(finish) = finish else { return Err(malformed("a choice does not say why it ended".into())) };
         let refuses = parts.iter().any(|part| matches!(part, Part::Refusal(_)));
-        let stop = match refined(stop(finish, calls), calls) {
-            Stop::End if refuses => Stop::Refusal,
-            stop => stop,
-        };
+        let stop = refined(stop(finish, calls), Held { calls, refuses });
         choices.push(Choice { parts, stop, stop_sequence: None });
     }
     Ok(Answer {
@@ -58,37 +55,42 @@ pub(super) fn decode(body: &[u8], whose: &Reader) -> Result<Answer, AnswerError>
     })
 }
 
-/// A call is a call, whatever the provider's word for the end.
-pub(super) fn refined(stop: Stop, calls: bool) -> Stop {
-    if calls && stop == Stop::End { Stop::ToolUse } else { stop }
+/// What an answer holds that says more of its end than the provider's word.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) calls: bool,
+    pub(super) refuses: bool,
 }
 
-fn parts(message: &Message, whose: &Reader) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let reasoning = message.reasoning();
-    let mut opaques = message.opaques(whose).peekable();
-    match (reasoning, opaques.next()) {
-        (Some(text), Some(opaque)) => parts.push(Part::Reasoning(Thought { text, opaque: Some(opaque) })),
-        (Some(text), None) => {
-            let opaque = whose.wants_thoughts_back.then(|| unsigned(whose));
-            parts.push(Part::Reasoning(Thought { text, opaque }));
-        }
-        (None, Some(opaque)) => {
-            parts.push(Part::Reasoning(Thought { text: String::new(), opaque: Some(opaque) }));
-        }
-        (None, None) => {}
+/// A call is a call and a refusal a refusal, whatever the provider's word for the end.
+pub(super) fn refined(stop: Stop, held: Held) -> Stop {
+    match stop {
+        Stop::End if held.calls => Stop::ToolUse,
+        Stop::End if held.refuses => Stop::Refusal,
+        stop => stop,
     }
-    parts.extend(opaques.map(|opaque| Part::Reasoning(Thought { text: String::new(), opaque: Some(opaque) })));
+}
+
+fn parts(message: &Message, whose: &Reader, undo: &Undo) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for mut thought in message.thoughts(whose) {
+        if thought.opaque.is_none() && whose.wants_thoughts_back {
+            thought.opaque = Some(unsigned(whose));
+        }
+        parts.push(Part::Reasoning(thought));
+    }
     parts.extend(message.text().map(Part::Text));
     parts.extend(message.refused().map(|text| Part::Refusal(text.to_owned())));
     parts.extend(message.images().map(Part::Image));
-    let legacy = message.function_call.as_ref().map(|function| (None, function));
-    let calls =
-        message.tool_calls.iter().flatten().filter_map(|call: &Call| Some((call.id.as_ref(), call.function.as_ref()?)));
-    for (number, (id, function)) in calls.chain(legacy).enumerate() {
+    let legacy = message.function_call.as_ref().map(|function| (None, function, None));
+    let calls = message.tool_calls.iter().flatten().filter_map(|call| {
+        let function = call.function.as_ref()?;
+        Some((call.id.as_ref(), function, call.signature(whose)))
+    });
+    for (number, (id, function, signature)) in calls.chain(legacy).enumerate() {
         let id = id.cloned().filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{number}"));
-        let name = function.name.clone().unwrap_or_default();
-        parts.push(Part::ToolCall(ToolCall { id, name, arguments: function.arguments(), signature: None }));
+        let name = undo.original_name(function.name.as_deref().unwrap_or_default()).to_owned();
+        parts.push(Part::ToolCall(ToolCall { id, name, arguments: function.arguments(), signature }));
     }
     parts
 }

@@ -14,6 +14,7 @@ pub(super) const UNSIGNED: &str = "unsigned";
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Message {
+    role: Option<String>,
     content: Option<Content>,
     pub(super) refusal: Option<String>,
     reasoning_content: Option<String>,
@@ -48,6 +49,8 @@ pub(super) struct Call {
     pub(super) id: Option<String>,
     #[serde(default)]
     pub(super) function: Option<Function>,
+    #[serde(default)]
+    extra_content: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -79,6 +82,14 @@ impl Function {
     }
 }
 
+impl Call {
+    /// Google's signature of the call, where it has one.
+    pub(super) fn signature(&self, reader: &Reader) -> Option<Opaque> {
+        let data = self.extra_content.as_ref()?.get("google")?.get("thought_signature")?.as_str()?;
+        Some(Opaque { origin: reader.origin.clone(), kind: "thought_signature", data: data.to_owned() })
+    }
+}
+
 impl Message {
     /// The text, where there is any.
     pub(super) fn text(&self) -> Option<String> {
@@ -95,20 +106,35 @@ impl Message {
         self.refusal.as_deref().filter(|text| !text.is_empty())
     }
 
-    /// The readable reasoning, said once however often it stands here.
-    pub(super) fn reasoning(&self) -> Option<String> {
+    /// The reasoning, said once however often it stands here: each signature or encrypted form with the text that it belongs to, which is
+    /// the text beside it or, for an encrypted form, the summary before it.
+    pub(super) fn thoughts(&self, reader: &Reader) -> Vec<Thought> {
         let plain = [&self.reasoning_content, &self.reasoning].into_iter().flatten().find(|text| !text.is_empty());
-        let text = plain.cloned().unwrap_or_else(|| {
-            let details = self.reasoning_details.iter().flatten().filter_map(thought_of);
-            details.map(|thought| thought.text).collect()
-        });
-        Some(text).filter(|text| !text.is_empty())
+        let mut thoughts = Vec::new();
+        let mut open = String::new();
+        for thought in self.reasoning_details.iter().flatten().filter_map(thought_of) {
+            open.push_str(&thought.text);
+            if let Some(opaque) = thought.opaque {
+                let opaque = Some(Opaque { origin: reader.origin.clone(), ..opaque });
+                thoughts.push(Thought { text: std::mem::take(&mut open), opaque });
+            }
+        }
+        let told = !open.is_empty() || thoughts.iter().any(|thought| !thought.text.is_empty());
+        match (plain, thoughts.first_mut()) {
+            // Nothing is signed, or the text stands beside the details alone.
+            (Some(plain), None) => open.clone_from(plain),
+            (Some(plain), Some(first)) if !told => first.text.clone_from(plain),
+            (Some(_), Some(_)) | (None, _) => {}
+        }
+        if !open.is_empty() {
+            thoughts.push(Thought { text: open, opaque: None });
+        }
+        thoughts
     }
 
-    /// The signatures and encrypted forms among the details, which belong to whoever is read.
-    pub(super) fn opaques(&self, reader: &Reader) -> impl Iterator<Item = Opaque> {
-        let details = self.reasoning_details.iter().flatten().filter_map(thought_of);
-        details.filter_map(|thought: Thought| Some(Opaque { origin: reader.origin.clone(), ..thought.opaque? }))
+    /// Whether it holds what a tool of the provider's own returned, which is no part of the answer.
+    pub(super) fn is_tools(&self) -> bool {
+        self.role.as_deref() == Some("tool")
     }
 
     /// Images within the answer.

@@ -1,10 +1,13 @@
 //! Chat Completions as an upstream's dialect, for clients that speak another.
 //!
-//! [`request`] writes the body, `message` reads what a message or a delta says, [`answer`] and [`stream`] make the canonical answer of it.
+//! [`request`] writes the body, [`message`] reads what a message or a delta says, [`answer`] and [`stream`] make the canonical answer of
+//! it, with the calls of a stream put together in [`calls`].
 //! What single providers do differently is their [`Profile`]'s affair.
 
 mod answer;
+mod calls;
 mod message;
+mod names;
 mod request;
 mod stream;
 #[cfg(test)]
@@ -38,16 +41,16 @@ impl UpstreamDialect for ChatUpstream {
         request::encode(conversation, model, &self.profile)
     }
 
-    fn decode_answer(&self, body: &[u8], origin: &str, _: &Undo) -> Result<Answer, AnswerError> {
-        answer::decode(body, &Reader::new(&self.profile, origin))
+    fn decode_answer(&self, body: &[u8], origin: &str, undo: &Undo) -> Result<Answer, AnswerError> {
+        answer::decode(body, &Reader::new(&self.profile, origin), undo)
     }
 
     fn decode_error(&self, status: StatusCode, body: &[u8]) -> ProviderError {
         read_error(status, body)
     }
 
-    fn stream_decoder(&self, origin: &str, _: Undo) -> Box<dyn StreamDecoder> {
-        Box::new(stream::Decoder::new(Reader::new(&self.profile, origin)))
+    fn stream_decoder(&self, origin: &str, undo: Undo) -> Box<dyn StreamDecoder> {
+        Box::new(stream::Decoder::new(Reader::new(&self.profile, origin), undo))
     }
 }
 

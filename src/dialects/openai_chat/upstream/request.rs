@@ -9,13 +9,14 @@ use aipipe_actors::catalogue::Model;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use self::history::Message;
 use self::settings::Sampling;
+use super::names::Names;
 use crate::dialects::conversation::{Conversation, ResponseFormat, ToolChoice};
-use crate::dialects::translate::{CannotCarry, EncodedRequest, Undo};
+use crate::dialects::translate::{CannotCarry, EncodedRequest};
 use crate::providers::{Profile, StreamUsage};
 
 /// The body of a request.
@@ -85,6 +86,7 @@ struct Writing<'a> {
     conversation: &'a Conversation,
     model: &'a Model,
     profile: &'a Profile,
+    names: &'a Names,
     /// `provider/model`: thoughts of this origin go back.
     origin: String,
     dropped: Vec<String>,
@@ -109,22 +111,26 @@ pub(super) fn encode(
     model: &Model,
     profile: &Profile,
 ) -> Result<EncodedRequest, CannotCarry> {
+    let names = Names::of(conversation);
     let mut writing = Writing {
         conversation,
         model,
         profile,
+        names: &names,
         origin: format!("{}/{}", model.provider, model.id),
         dropped: conversation.hints.iter().map(|&hint| hint.to_owned()).collect(),
     };
     let sampling = settings::write(&mut writing)?;
-    let messages = history::write(&mut writing, sampling.thinks())?;
+    let messages = history::write(&mut writing, sampling.thinks(model, profile))?;
     let tools = tools(&mut writing);
+    let tool_choice = tool_choice(&writing, &tools)?;
+    let parallel_tool_calls = parallel_tool_calls(&mut writing, &tools)?;
     let asks_usage = conversation.stream && profile.stream_usage == StreamUsage::OnRequest;
     let body = Body {
         model: model.id.as_str(),
         messages,
-        tool_choice: tool_choice(conversation),
-        parallel_tool_calls: conversation.parallel_tool_calls.filter(|_| !tools.is_empty()),
+        tool_choice,
+        parallel_tool_calls,
         tools,
         response_format: format(&conversation.format),
         sampling,
@@ -138,22 +144,26 @@ pub(super) fn encode(
     };
     let path = if conversation.stream { profile.paths.chat_stream } else { profile.paths.chat };
     let dropped = writing.dropped;
-    Ok(EncodedRequest { path: path.to_owned(), body, headers: HeaderMap::new(), dropped, undo: Undo::default() })
+    Ok(EncodedRequest { path: path.to_owned(), body, headers: HeaderMap::new(), dropped, undo: names.undo() })
 }
 
 /// The functions that may be called: the others are left out where only some are allowed, since not every server knows such a list.
 fn tools<'a>(writing: &mut Writing<'a>) -> Vec<Tool<'a>> {
+    let chooses = !writing.model.parameters.refuses("tool_choice");
     let allowed = |name: &str| match &writing.conversation.tool_choice {
         ToolChoice::Allowed { names, .. } => names.iter().any(|allowed| allowed == name),
-        ToolChoice::Auto | ToolChoice::None | ToolChoice::Required | ToolChoice::Named(_) => true,
+        // Where nothing can be said of the choice, a model without tools calls none.
+        ToolChoice::None => chooses,
+        ToolChoice::Auto | ToolChoice::Required | ToolChoice::Named(_) => true,
     };
     let declared = writing.conversation.tools.iter().filter(|tool| allowed(&tool.name));
     let takes_strict = writing.profile.strict_tools;
+    let names = writing.names;
     let tools = declared
         .map(|tool| Tool {
             r#type: "function",
             function: Function {
-                name: &tool.name,
+                name: names.sent(&tool.name),
                 description: tool.description.as_deref(),
                 parameters: tool.schema.as_deref(),
                 strict: tool.strict.filter(|_| takes_strict),
@@ -166,15 +176,35 @@ fn tools<'a>(writing: &mut Writing<'a>) -> Vec<Tool<'a>> {
     tools
 }
 
-fn tool_choice(conversation: &Conversation) -> Option<Value> {
-    if conversation.tools.is_empty() {
-        return None;
+fn tool_choice(writing: &Writing<'_>, tools: &[Tool<'_>]) -> Result<Option<Value>, CannotCarry> {
+    let choice = match &writing.conversation.tool_choice {
+        ToolChoice::Auto | ToolChoice::Allowed { required: false, .. } => return Ok(None),
+        ToolChoice::None if tools.is_empty() => return Ok(None),
+        ToolChoice::None => "none".into(),
+        ToolChoice::Required | ToolChoice::Allowed { required: true, .. } => "required".into(),
+        ToolChoice::Named(name) => json!({"type": "function", "function": {"name": writing.names.sent(name)}}),
+    };
+    if writing.model.parameters.refuses("tool_choice") {
+        return cannot_carry("tool_choice", "this model cannot be made to call a tool");
     }
-    match &conversation.tool_choice {
-        ToolChoice::Auto | ToolChoice::Allowed { required: false, .. } => None,
-        ToolChoice::None => Some("none".into()),
-        ToolChoice::Required | ToolChoice::Allowed { required: true, .. } => Some("required".into()),
-        ToolChoice::Named(name) => Some(serde_json::json!({"type": "function", "function": {"name": name}})),
+    if tools.is_empty() {
+        return cannot_carry("tool_choice", "none of the functions that may be called is declared");
+    }
+    Ok(Some(choice))
+}
+
+fn parallel_tool_calls(writing: &mut Writing<'_>, tools: &[Tool<'_>]) -> Result<Option<bool>, CannotCarry> {
+    let asked = writing.conversation.parallel_tool_calls.filter(|_| !tools.is_empty());
+    match asked {
+        Some(several) if writing.model.parameters.refuses("parallel_tool_calls") => {
+            if !several {
+                return cannot_carry("parallel_tool_calls", "this model cannot be held to one call");
+            }
+            // Leave to call several is none that anybody would miss.
+            writing.drop("parallel_tool_calls");
+            Ok(None)
+        }
+        asked => Ok(asked),
     }
 }
 

@@ -3,12 +3,13 @@
 use serde::Deserialize;
 
 use super::Reader;
-use super::answer::{refined, unsigned};
-use super::message::{Function, Message};
+use super::answer::{Held, refined, unsigned};
+use super::calls::Calls;
+use super::message::Message;
 use crate::dialects::conversation::{Event, Stop, Usage};
 use crate::dialects::openai_chat::reader;
 use crate::dialects::openai_chat::relay::{failure, stop};
-use crate::dialects::translate::{Malformed, Step, StreamDecoder};
+use crate::dialects::translate::{Malformed, Step, StreamDecoder, Undo};
 
 #[derive(Debug, Deserialize)]
 struct Chunk {
@@ -20,17 +21,11 @@ struct Chunk {
 struct Written {
     #[serde(default)]
     index: Option<u32>,
-    /// Some servers send whole messages in their streams.
-    #[serde(default, alias = "message")]
+    #[serde(default)]
     delta: Option<Message>,
-}
-
-/// A call that has begun.
-#[derive(Debug)]
-struct Begun {
-    /// The provider's number of it, which need not count from 0 or be there at all.
-    index: Option<u32>,
-    id: String,
+    /// The whole answer: some servers send it in place of deltas, others once more at the end.
+    #[serde(default)]
+    message: Option<Message>,
 }
 
 /// Reads the stream of one choice.
@@ -39,27 +34,42 @@ pub(super) struct Decoder {
     whose: Reader,
     /// The model that was named last.
     model: Option<String>,
-    calls: Vec<Begun>,
+    calls: Calls,
     /// Whether thoughts have come that are not closed by a signature.
     thinks: bool,
+    refuses: bool,
     has_content: bool,
     usage: Option<Usage>,
     stop: Option<Stop>,
 }
 
 impl Decoder {
-    pub(super) fn new(whose: Reader) -> Self {
-        Self { whose, model: None, calls: Vec::new(), thinks: false, has_content: false, usage: None, stop: None }
+    pub(super) fn new(whose: Reader, undo: Undo) -> Self {
+        Self {
+            whose,
+            model: None,
+            calls: Calls::new(undo),
+            thinks: false,
+            refuses: false,
+            has_content: false,
+            usage: None,
+            stop: None,
+        }
     }
 
     fn message(&mut self, message: &Message, out: &mut Vec<Event>) -> Result<(), Malformed> {
-        if let Some(text) = message.reasoning() {
-            self.thinks = true;
-            out.push(Event::Reasoning(text));
+        if message.is_tools() {
+            return Ok(());
         }
-        for opaque in message.opaques(&self.whose) {
-            self.thinks = false;
-            out.push(Event::ReasoningOpaque(opaque));
+        for thought in message.thoughts(&self.whose) {
+            if !thought.text.is_empty() {
+                self.thinks = true;
+                out.push(Event::Reasoning(thought.text));
+            }
+            if let Some(opaque) = thought.opaque {
+                self.thinks = false;
+                out.push(Event::ReasoningOpaque(opaque));
+            }
         }
         if let Some(text) = message.text() {
             self.end_thoughts(out);
@@ -67,6 +77,7 @@ impl Decoder {
         }
         if let Some(text) = message.refused() {
             self.end_thoughts(out);
+            self.refuses = true;
             out.push(Event::Refusal(text.to_owned()));
         }
         if message.images().next().is_some() {
@@ -74,12 +85,11 @@ impl Decoder {
         }
         for call in message.tool_calls.iter().flatten() {
             self.end_thoughts(out);
-            let empty = Function::default();
-            self.call(call.index, call.id.as_deref(), call.function.as_ref().unwrap_or(&empty), out);
+            self.calls.take(call, &self.whose, out);
         }
         if let Some(function) = &message.function_call {
             self.end_thoughts(out);
-            self.call(Some(0), None, function, out);
+            self.calls.take_legacy(function, out);
         }
         Ok(())
     }
@@ -90,40 +100,6 @@ impl Decoder {
             out.push(Event::ReasoningOpaque(unsigned(&self.whose)));
         }
     }
-
-    fn call(&mut self, index: Option<u32>, id: Option<&str>, function: &Function, out: &mut Vec<Event>) {
-        let id = id.filter(|id| !id.is_empty());
-        let place = match (index, id) {
-            (Some(index), _) => self.calls.iter().position(|call| call.index == Some(index)),
-            (None, Some(id)) => self.calls.iter().position(|call| call.id == id),
-            (None, None) => self.calls.len().checked_sub(1),
-        };
-        // A second id under a number that is taken is another call: some servers count all calls as the first.
-        let place = place.filter(|&place| {
-            let same = |id: &str| self.calls.get(place).is_some_and(|call| call.id == id);
-            let names_anew = function.name.as_deref().is_some_and(|name| !name.is_empty());
-            !names_anew || id.is_none_or(same)
-        });
-        let number = match place {
-            Some(place) => place,
-            None => {
-                let number = self.calls.len();
-                let id = id.map_or_else(|| format!("call_{number}"), str::to_owned);
-                let name = function.name.clone().unwrap_or_default();
-                out.push(Event::ToolCallStart { index: count(number), id: id.clone(), name, signature: None });
-                self.calls.push(Begun { index, id });
-                number
-            }
-        };
-        let delta = function.arguments();
-        if !delta.is_empty() {
-            out.push(Event::ToolArguments { index: count(number), delta });
-        }
-    }
-}
-
-fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 impl StreamDecoder for Decoder {
@@ -146,13 +122,15 @@ impl StreamDecoder for Decoder {
         let chunk: Chunk =
             serde_json::from_str(data).map_err(|_| Malformed("a field of a chunk has a wrong type".to_owned()))?;
         let first = chunk.choices.unwrap_or_default().into_iter().find(|choice| choice.index.unwrap_or(0) == 0);
-        if let Some(message) = first.and_then(|choice| choice.delta) {
+        let said = first.and_then(|choice| choice.delta.or(choice.message.filter(|_| !self.has_content)));
+        if let Some(message) = said {
             let before = out.len();
             self.message(&message, out)?;
             self.has_content |= out.len() > before;
         }
         if let Some(finish) = reading.finishes.iter().find(|finish| finish.index == 0) {
-            self.stop = Some(refined(stop(finish, !self.calls.is_empty()), !self.calls.is_empty()));
+            let held = Held { calls: !self.calls.is_empty(), refuses: self.refuses };
+            self.stop = Some(refined(stop(finish, held.calls), held));
         }
         if let Some(usage) = reading.usage.or(reading.choice_usage).filter(|usage| self.usage != Some(*usage)) {
             self.usage = Some(usage);
@@ -165,6 +143,10 @@ impl StreamDecoder for Decoder {
         let Some(reason) = self.stop.take() else {
             return Err(Malformed("the stream ended without a finish_reason".to_owned()));
         };
+        // The limit may cut a call off before its name.
+        if reason != Stop::Length {
+            self.calls.close()?;
+        }
         self.end_thoughts(out);
         out.push(Event::Stop { reason, sequence: None });
         Ok(())

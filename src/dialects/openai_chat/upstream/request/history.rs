@@ -5,12 +5,14 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::settings::Thinks;
 use super::{Writing, cannot_carry};
-use crate::dialects::conversation::{Media, Part, Role, Thought, ToolCall, ToolResult};
+use crate::dialects::conversation::{Media, Opaque, Part, Role, Thought, ToolCall, ToolResult, Turn};
 use crate::dialects::openai_chat::answer::detail;
 use crate::dialects::openai_chat::upstream::message::UNSIGNED;
 use crate::dialects::translate::CannotCarry;
@@ -20,6 +22,8 @@ use crate::providers::EffortField;
 const MEDIA_BELOW: &str = "(media attached below)";
 /// Stands for thoughts that are not known any more, where a provider refuses a call without any.
 const NO_THOUGHTS: &str = "(not kept)";
+/// How the bytes `%PDF-` begin in base64.
+const PDF: &str = "JVBERi0";
 
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Message<'a> {
@@ -52,6 +56,8 @@ struct Call<'a> {
     id: &'a str,
     r#type: &'static str,
     function: Function<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_content: Option<Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,7 +73,9 @@ pub(super) fn write<'a>(writing: &mut Writing<'a>, thinks: Thinks) -> Result<Vec
         .iter()
         .map(|text| Message { role: "system", content: Some(Content::Text(text.into())), ..Message::default() })
         .collect();
-    for turn in &conversation.turns {
+    let mut held = Held::default();
+    let mut turns = conversation.turns.iter().peekable();
+    while let Some(turn) = turns.next() {
         let name = turn.name.as_deref();
         match turn.role {
             Role::System => messages.push(Message {
@@ -76,8 +84,14 @@ pub(super) fn write<'a>(writing: &mut Writing<'a>, thinks: Thinks) -> Result<Vec
                 name,
                 ..Message::default()
             }),
-            Role::User => user(&turn.parts, name, writing, &mut messages)?,
-            Role::Assistant => messages.push(assistant(&turn.parts, name, writing, thinks)?),
+            Role::User => {
+                held.take(&turn.parts, &mut messages);
+                // Nothing may stand between the results of one answer's calls.
+                if !turns.peek().is_some_and(|next| returns(next)) {
+                    messages.extend(held.said(name, writing)?);
+                }
+            }
+            Role::Assistant => messages.extend(assistant(&turn.parts, name, writing, thinks)?),
         }
     }
     Ok(messages)
@@ -87,30 +101,42 @@ fn texts(parts: &[Part]) -> Vec<&str> {
     parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None }).collect()
 }
 
-/// What the user said and what the calls returned: the results first, as the dialect wants them.
-fn user<'a>(
-    parts: &'a [Part],
-    name: Option<&'a str>,
-    writing: &mut Writing<'a>,
-    messages: &mut Vec<Message<'a>>,
-) -> Result<(), CannotCarry> {
-    let mut said: Vec<&Part> = Vec::new();
-    let mut returned: Vec<&Part> = Vec::new();
-    for part in parts {
-        match part {
-            Part::ToolResult(result) => {
-                messages.push(tool(result));
-                returned.extend(result.parts.iter().filter(|part| !matches!(part, Part::Text(_))));
+fn returns(turn: &Turn) -> bool {
+    turn.role == Role::User && turn.parts.iter().any(|part| matches!(part, Part::ToolResult(_)))
+}
+
+/// What waits until all results of calls are written, for they come first.
+#[derive(Default)]
+struct Held<'a> {
+    /// What calls returned beside text.
+    returned: Vec<&'a Part>,
+    said: Vec<&'a Part>,
+}
+
+impl<'a> Held<'a> {
+    /// Writes the results among the parts of a turn and keeps the rest.
+    fn take(&mut self, parts: &'a [Part], messages: &mut Vec<Message<'a>>) {
+        for part in parts {
+            match part {
+                Part::ToolResult(result) => {
+                    messages.push(tool(result));
+                    self.returned.extend(result.parts.iter().filter(|part| !matches!(part, Part::Text(_))));
+                }
+                other => self.said.push(other),
             }
-            other => said.push(other),
         }
     }
-    returned.append(&mut said);
-    if !returned.is_empty() {
-        let content = Some(content(&returned, writing)?);
-        messages.push(Message { role: "user", name, content, ..Message::default() });
+
+    /// The user's message of what was kept.
+    fn said(&mut self, name: Option<&'a str>, writing: &mut Writing<'a>) -> Result<Option<Message<'a>>, CannotCarry> {
+        let mut parts = std::mem::take(&mut self.returned);
+        parts.append(&mut self.said);
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let content = Some(content(&parts, writing)?);
+        Ok(Some(Message { role: "user", name, content, ..Message::default() }))
     }
-    Ok(())
 }
 
 fn tool(result: &ToolResult) -> Message<'_> {
@@ -162,12 +188,31 @@ fn address(media: &Media) -> Result<String, CannotCarry> {
     }
 }
 
+/// A PDF as a file; a text, of which the dialect knows no files, as text under its name.
 fn document(media: &Media, name: Option<&str>) -> Result<Value, CannotCarry> {
     let Media::Inline { media_type, base64 } = media else {
         return cannot_carry("messages", "a document by address or stored at another provider");
     };
-    let file_data = format!("data:{media_type};base64,{base64}");
-    Ok(json!({"type": "file", "file": {"filename": name.unwrap_or("document.pdf"), "file_data": file_data}}))
+    if media_type == "application/pdf" || base64.starts_with(PDF) {
+        let file_data = format!("data:application/pdf;base64,{base64}");
+        return Ok(
+            json!({"type": "file", "file": {"filename": name.unwrap_or("document.pdf"), "file_data": file_data}}),
+        );
+    }
+    if !is_text(media_type) {
+        return cannot_carry("messages", "a document that is neither PDF nor text");
+    }
+    let text = STANDARD.decode(base64).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    match (text, name) {
+        (Some(text), Some(name)) => Ok(json!({"type": "text", "text": format!("{name}\n\n{text}")})),
+        (Some(text), None) => Ok(json!({"type": "text", "text": text})),
+        (None, _) => cannot_carry("messages", "a text document that is not UTF-8 in base64"),
+    }
+}
+
+fn is_text(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    essence.starts_with("text/") || matches!(essence, "application/json" | "application/xml")
 }
 
 fn audio(media: &Media) -> Result<Value, CannotCarry> {
@@ -182,12 +227,13 @@ fn audio(media: &Media) -> Result<Value, CannotCarry> {
     Ok(json!({"type": "input_audio", "input_audio": {"data": base64, "format": format}}))
 }
 
+/// An earlier answer; `None` where nothing of it is left, since an empty message is refused.
 fn assistant<'a>(
     parts: &'a [Part],
     name: Option<&'a str>,
     writing: &mut Writing<'a>,
     thinks: Thinks,
-) -> Result<Message<'a>, CannotCarry> {
+) -> Result<Option<Message<'a>>, CannotCarry> {
     let mut message = Message { role: "assistant", name, ..Message::default() };
     let mut text: Option<String> = None;
     let mut thoughts = Vec::new();
@@ -196,13 +242,7 @@ fn assistant<'a>(
             Part::Text(piece) => text.get_or_insert_default().push_str(piece),
             Part::Refusal(piece) => message.refusal.get_or_insert_default().push_str(piece),
             Part::Reasoning(thought) => thoughts.push(thought),
-            Part::ToolCall(ToolCall { id, name, arguments, signature }) => {
-                if signature.is_some() {
-                    writing.drop("thought_signature");
-                }
-                let arguments = if arguments.trim().is_empty() { "{}" } else { arguments.as_str() };
-                message.tool_calls.push(Call { id, r#type: "function", function: Function { name, arguments } });
-            }
+            Part::ToolCall(call) => message.tool_calls.push(tool_call(call, writing)),
             Part::Image(_) | Part::Document { .. } | Part::Audio(_) => {
                 return cannot_carry("messages", "media in an earlier answer");
             }
@@ -210,11 +250,33 @@ fn assistant<'a>(
         }
     }
     think_back(&thoughts, writing, thinks, &mut message);
-    message.content = text.map(|text| Content::Text(text.into()));
-    if message.content.is_none() && message.tool_calls.is_empty() && message.refusal.is_none() {
+    let text = text.filter(|text| !text.is_empty());
+    if text.is_none() && message.tool_calls.is_empty() && message.refusal.is_none() {
+        if message.reasoning_content.is_none() && message.reasoning_details.is_empty() {
+            return Ok(None);
+        }
         message.content = Some(Content::Text("".into()));
+    } else {
+        message.content = text.map(|text| Content::Text(text.into()));
     }
-    Ok(message)
+    Ok(Some(message))
+}
+
+fn tool_call<'a>(call: &'a ToolCall, writing: &mut Writing<'a>) -> Call<'a> {
+    let names = writing.names;
+    let arguments = if call.arguments.trim().is_empty() { "{}" } else { call.arguments.as_str() };
+    let own = |signature: &&Opaque| signature.origin == writing.origin;
+    let own = call.signature.as_ref().filter(own);
+    let extra_content = own.map(|own| json!({"google": {"thought_signature": own.data}}));
+    if call.signature.is_some() && extra_content.is_none() {
+        writing.drop("thought_signature");
+    }
+    Call {
+        id: &call.id,
+        r#type: "function",
+        function: Function { name: names.sent(&call.name), arguments },
+        extra_content,
+    }
 }
 
 /// Thoughts go back to the model that had them, in the form in which it gave them, and to no other.

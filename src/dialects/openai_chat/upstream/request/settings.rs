@@ -1,12 +1,12 @@
 //! Sampling, limits, and how much to think.
 
-use aipipe_actors::catalogue::{Capability, Effort, ReasoningControl};
+use aipipe_actors::catalogue::{Capability, Effort, Model, ParameterLimits, ReasoningControl};
 use serde::Serialize;
 
 use super::{Writing, cannot_carry};
 use crate::dialects::conversation::{Reasoning, ToolChoice};
 use crate::dialects::translate::CannotCarry;
-use crate::providers::EffortField;
+use crate::providers::{EffortField, Profile};
 
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Sampling<'a> {
@@ -63,8 +63,10 @@ pub(super) enum Thinks {
 
 impl Sampling<'_> {
     /// Whether the model is going to think, as far as the request decides it.
-    pub(super) fn thinks(&self) -> Thinks {
-        let off = self.thinking.as_ref().is_some_and(|switch| switch.r#type == "disabled")
+    pub(super) fn thinks(&self, model: &Model, profile: &Profile) -> Thinks {
+        let is_off = |sent: &Switch| profile.thinking_switch.is_some_and(|switch| switch.off == sent.r#type);
+        let off = !model.capabilities.contains(Capability::Reasoning)
+            || self.thinking.as_ref().is_some_and(is_off)
             || self.reasoning_effort == Some(Effort::None);
         if off { Thinks::No } else { Thinks::Maybe }
     }
@@ -172,54 +174,47 @@ fn effort_of_budget(tokens: u64) -> Effort {
     }
 }
 
+/// Whether a model knows nothing but on and off: such a one takes the switch, others a level or nothing.
+fn is_switched(limits: &ParameterLimits) -> bool {
+    limits.efforts.len() == 2 && limits.efforts.contains(&Effort::None)
+}
+
 fn reasoning(writing: &mut Writing<'_>, sampling: &mut Sampling<'_>) {
-    let model = writing.model;
+    let (model, profile) = (writing.model, writing.profile);
+    let limits = &model.parameters;
     let asked = writing.conversation.reasoning.as_ref();
     let effort = asked.and_then(|Reasoning { effort, budget_tokens }| effort.or(budget_tokens.map(effort_of_budget)));
-    let reasons = model.capabilities.contains(Capability::Reasoning);
-    let forced = matches!(
-        writing.conversation.tool_choice,
-        ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. }
-    );
-    if !reasons {
+    if !model.capabilities.contains(Capability::Reasoning) {
         if effort.is_some_and(|effort| effort != Effort::None) {
             writing.drop("reasoning_effort");
         }
         return;
     }
-    let switch = writing.profile.thinking_switch;
-    if let Some(switch) = switch.filter(|_| forced && writing.profile.thinking_excludes_forced_tool) {
+    let switch = profile.thinking_switch.filter(|_| is_switched(limits));
+    let forced = matches!(
+        writing.conversation.tool_choice,
+        ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. }
+    );
+    if let Some(switch) = switch.filter(|_| forced && profile.thinking_excludes_forced_tool) {
         sampling.thinking = Some(Switch { r#type: switch.off });
         return;
     }
     let (Some(effort), Some(asked)) = (effort, asked) else { return };
-    match (switch, model.parameters.reasoning, writing.profile.effort) {
-        (None, ReasoningControl::None, EffortField::ReasoningEffort) => writing.drop("reasoning_effort"),
-        (_, _, EffortField::ReasoningObject) => {
-            sampling.reasoning = Some(match (asked.effort, asked.budget_tokens) {
-                (None, Some(tokens)) if tokens > 0 => RouterReasoning::MaxTokens(tokens),
-                _ => RouterReasoning::Effort(effort),
-            });
+    if profile.effort == EffortField::ReasoningObject {
+        sampling.reasoning = Some(match (asked.effort, asked.budget_tokens) {
+            (None, Some(tokens)) if tokens > 0 => RouterReasoning::MaxTokens(tokens),
+            _ => RouterReasoning::Effort(effort),
+        });
+    } else if let Some(switch) = switch {
+        sampling.thinking = Some(Switch { r#type: if effort == Effort::None { switch.off } else { switch.on } });
+    } else if limits.reasoning == ReasoningControl::None {
+        // It thinks as it does: a request to stop would be refused.
+        writing.drop("reasoning_effort");
+    } else {
+        let nearest = limits.nearest_effort(effort);
+        if nearest != effort {
+            writing.drop("reasoning_effort");
         }
-        // Models with more levels than on and off take the level.
-        (_, ReasoningControl::Level, _) => {
-            let nearest = model.parameters.nearest_effort(effort);
-            if nearest != effort {
-                writing.drop("reasoning_effort");
-            }
-            sampling.reasoning_effort = Some(nearest);
-        }
-        (Some(switch), _, _) => {
-            // Models that cannot stop thinking refuse the switch.
-            let can_stop = model.parameters.efforts.is_empty() || model.parameters.efforts.contains(&Effort::None);
-            if effort != Effort::None {
-                sampling.thinking = Some(Switch { r#type: switch.on });
-            } else if can_stop {
-                sampling.thinking = Some(Switch { r#type: switch.off });
-            } else {
-                writing.drop("reasoning_effort");
-            }
-        }
-        (None, _, _) => sampling.reasoning_effort = Some(model.parameters.nearest_effort(effort)),
+        sampling.reasoning_effort = Some(nearest);
     }
 }
