@@ -181,7 +181,8 @@ impl Situation<'_> {
     /// The first reason within the request and the catalogue to pass this model over.
     fn bar(&self, model: &Model) -> Option<Reason> {
         let preferences = &self.digest.preferences;
-        if model.retired(self.today) || self.is_embedding(model) != self.digest.needs.contains(Capability::Embeddings) {
+        let embeds = self.digest.needs.contains(Capability::Embeddings);
+        if model.retired(self.today) || (self.is_embedding(model) && !embeds) {
             return Some(Reason::Disabled);
         }
         if !is_allowed(self.allowed, model) {
@@ -200,7 +201,8 @@ impl Situation<'_> {
         }
         let room = self.digest.output_limit.unwrap_or(1).min(model.max_output_tokens);
         let needed = model.own_tokens(self.digest.input_tokens).saturating_add(room);
-        if needed > model.context_tokens {
+        // The context of an embedding model holds one input, not all of a request: the provider judges each.
+        if needed > model.context_tokens && !embeds {
             return Some(Reason::ContextLength);
         }
         if preferences.min_quality.is_some_and(|least| model.quality < least) {

@@ -10,6 +10,8 @@ use crate::routing::signals::Features;
 pub enum ClientDialect {
     /// OpenAI Chat Completions.
     Chat,
+    /// OpenAI Embeddings.
+    Embeddings,
     /// Google's `generateContent`.
     Gemini,
     /// Anthropic Messages.
@@ -21,6 +23,7 @@ impl ClientDialect {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Chat => "chat",
+            Self::Embeddings => "embeddings",
             Self::Gemini => "gemini",
             Self::Messages => "messages",
         }

@@ -8,6 +8,7 @@ pub mod anthropic;
 pub mod client;
 pub mod conversation;
 pub mod decimal;
+pub mod embeddings;
 pub mod gemini;
 pub mod json;
 pub mod openai_chat;
@@ -24,6 +25,7 @@ use client::ClientSurface;
 pub fn surface(dialect: ClientDialect) -> &'static dyn ClientSurface {
     match dialect {
         ClientDialect::Chat => &openai_chat::Chat,
+        ClientDialect::Embeddings => &embeddings::Embeddings,
         ClientDialect::Gemini => &gemini::GeminiApi,
         ClientDialect::Messages => &anthropic::Messages,
     }

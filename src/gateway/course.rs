@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aipipe_actors::catalogue::Model;
+use aipipe_actors::catalogue::{Capability, Model};
 use aipipe_actors::fault::Fault;
 use aipipe_actors::identity::{ModelId, ProviderId};
 use aipipe_actors::ledger::{Attempt, CacheUse, Closing, LedgerUnavailable, Opening, Outcome, Raise};
@@ -421,8 +421,11 @@ impl Course {
         Ok(())
     }
 
-    /// What the baseline model would have cost for the same tokens.
+    /// What the baseline model would have cost for the same tokens; `None` for embeddings, which it could not have made.
     fn at_baseline(&self, tokens: &Tokens) -> Option<NanoUsd> {
+        if self.digest.needs.contains(Capability::Embeddings) {
+            return None;
+        }
         let setup = self.gateway.setup.load();
         Some(setup.config.routing.baseline.as_ref()?.rates?.cost(tokens))
     }

@@ -1,5 +1,6 @@
 //! From a scanned request and its headers to all that the tenant actor is told of it.
 
+use aipipe_actors::catalogue::Capability;
 use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::{ClientDialect, Digest, PromptKey, Requested};
 use aipipe_actors::routing::preferences::{CacheMode, Preferences};
@@ -29,7 +30,8 @@ pub struct Label {
 /// Makes the digest of a request.
 ///
 /// # Errors
-/// [`Refusal`] where the request names something stored at a provider that AiPipe never issued to this tenant.
+/// [`Refusal`] where the request names something stored at a provider that AiPipe never issued to this tenant, or leaves the choice among
+/// embedding models to AiPipe.
 pub fn digest(
     request: &dyn ClientRequest,
     label: Label,
@@ -43,11 +45,15 @@ pub fn digest(
         let message = format!("there is nothing stored under the id {stored:?} that was issued to this tenant");
         return Err(Refusal::new(StatusCode::NOT_FOUND, "not_found", message));
     }
+    let requested = requested(&facts.model, setup);
+    if facts.needs.contains(Capability::Embeddings) {
+        one_model(&requested, &preferences)?;
+    }
     let cached = !facts.stream && preferences.cache != Some(CacheMode::Off) && !setup.config.cache.ttl.is_zero();
     Ok(Digest {
         request_id,
         dialect,
-        requested: requested(&facts.model, setup),
+        requested,
         requested_text: facts.model.clone(),
         features: facts.features,
         needs: facts.needs,
@@ -61,6 +67,22 @@ pub fn digest(
         cache_key: cached.then(|| prompt_key(request, &along, hasher)),
         preferences,
     })
+}
+
+/// Vectors of different models cannot be compared: neither a choice nor a fallback may mix them unseen.
+fn one_model(requested: &Requested, preferences: &Preferences) -> Result<(), Refusal> {
+    let why = "vectors of different models cannot be compared";
+    if *requested == Requested::Auto {
+        return Err(Refusal::invalid(
+            Some("model"),
+            format!("{why}, so \"auto\" chooses none: name an embedding model"),
+        ));
+    }
+    if !preferences.models.is_empty() {
+        let message = format!("{why}, so embeddings take no list of models to fall back to; `providers` may be listed");
+        return Err(Refusal::invalid(Some("aipipe.models"), message));
+    }
+    Ok(())
 }
 
 /// The key of all that decides the answer, the headers that go along included.

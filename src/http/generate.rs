@@ -47,6 +47,11 @@ pub(super) async fn chat_completions(State(gateway): State<Arc<Gateway>>, reques
     generate(&gateway, Entrance::plain(ClientDialect::Chat), request).await
 }
 
+/// `POST /v1/embeddings`.
+pub(super) async fn embeddings(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    generate(&gateway, Entrance::plain(ClientDialect::Embeddings), request).await
+}
+
 /// Answers a request.
 pub(super) async fn generate(gateway: &Arc<Gateway>, entrance: Entrance<'_>, request: Request) -> Response {
     let arrival = Arrival { instant: Instant::now(), at: gateway.clock.now() };
@@ -70,7 +75,7 @@ pub(super) async fn generate(gateway: &Arc<Gateway>, entrance: Entrance<'_>, req
 fn along(dialect: ClientDialect, headers: &HeaderMap) -> HeaderMap {
     let names: &[HeaderName] = match dialect {
         ClientDialect::Messages => &[ANTHROPIC_VERSION, ANTHROPIC_BETA],
-        ClientDialect::Chat | ClientDialect::Gemini => &[],
+        ClientDialect::Chat | ClientDialect::Embeddings | ClientDialect::Gemini => &[],
     };
     let mut along = HeaderMap::new();
     for name in names {

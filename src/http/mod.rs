@@ -37,8 +37,10 @@ use crate::gateway::refusal::Refusal;
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(generate::chat_completions))
+        .route("/v1/embeddings", post(generate::embeddings))
         // Where a base URL was given without `/v1`.
         .route("/chat/completions", post(generate::chat_completions))
+        .route("/embeddings", post(generate::embeddings))
         .route("/v1/messages", post(messages::create))
         .route("/v1/messages/count_tokens", post(messages::count_tokens))
         // Where a base URL was given with `/v1`, which this SDK adds itself.

@@ -4,6 +4,7 @@
 mod answers;
 mod cache;
 mod crashes;
+mod embeddings;
 mod failover;
 mod gemini_client;
 mod process;

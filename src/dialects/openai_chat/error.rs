@@ -45,7 +45,7 @@ pub fn read_error(status: StatusCode, body: &[u8]) -> ProviderError {
 }
 
 /// Reads a member `error` met inside a 200.
-pub(super) fn within_answer(error: &str) -> ProviderError {
+pub(in crate::dialects) fn within_answer(error: &str) -> ProviderError {
     let value = serde_json::from_str::<Value>(error).unwrap_or_default();
     let status = match value.get("code").and_then(Value::as_u64) {
         Some(code) => u16::try_from(code).ok().and_then(|code| StatusCode::from_u16(code).ok()),

@@ -17,7 +17,7 @@ mod surface;
 #[cfg(test)]
 mod tests;
 mod upstream;
-mod usage;
+pub(super) mod usage;
 
 pub use answer::{AnswerShape, read_answer, write_answer};
 pub use error::{read_error, write_error};

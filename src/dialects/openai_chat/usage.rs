@@ -24,7 +24,7 @@ struct Figures {
 }
 
 /// Reads the usage object that the cursor stands on. Figures that are all zero, which MiniMax sends with every chunk, are none.
-pub(super) fn read(cursor: &mut Cursor<'_>, quirks: ChatQuirks) -> Result<(Option<Usage>, Slot), Fault> {
+pub(in crate::dialects) fn read(cursor: &mut Cursor<'_>, quirks: ChatQuirks) -> Result<(Option<Usage>, Slot), Fault> {
     let mut figures = Figures::default();
     let mut own_cost = None;
     let mut has_members = false;
