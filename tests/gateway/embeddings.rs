@@ -55,6 +55,14 @@ async fn every_form_of_input_is_embedded_and_billed_by_the_providers_count() {
 }
 
 #[tokio::test]
+async fn the_context_holds_one_input_and_not_all_of_them() {
+    let bench = Bench::start().await;
+    let ids = vec![7; 5_000];
+    let answer = bench.embedded(&embed(&json!([ids, ids, ids]))).await.ok();
+    assert_eq!(answer.json()["usage"]["prompt_tokens"], 15_000);
+}
+
+#[tokio::test]
 async fn the_body_passes_byte_for_byte_apart_from_the_model() {
     let bench = Bench::start().await;
     let body = r#"{ "input" : "caf\u00e9", "aipipe":{"tags":["t"]}, "model":"openai/text-embedding-3-small",  "encoding_format":"base64","dimensions": 8 }"#;
