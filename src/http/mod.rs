@@ -55,7 +55,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::text))
-        .nest("/admin", admin::router(gateway.clone()))
+        .merge(admin::router(&gateway))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))

@@ -17,6 +17,7 @@
 //! Beside `aipipe.db` lie `aipipe.db.lock` (who serves it), `aipipe.db.key` (the master key, unless one was given) and
 //! `aipipe.db.ledger/` (the journal).
 
+mod activity;
 mod error;
 mod journal;
 mod ledger;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 
 use aipipe_actors::ledger::Ledger;
 
+pub use activity::{Flow, RequestLine, Series, SeriesBy, SeriesQuery, SeriesSet};
 pub use error::StoreError;
 pub use master_key::MasterKey;
 pub use requests::{AttemptRow, Feedback, RequestFilter, RequestPage, RequestRow};

@@ -1,5 +1,9 @@
-//! The operator's secret: compared in constant time, and the slower the more often it was wrong.
+//! The operator's secret: compared in constant time, and the slower for a source the more often it sent a wrong one.
+//!
+//! A right secret does not wipe out wrong ones: a dashboard that is open on the same machine must not speed up whoever guesses beside it.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,15 +13,16 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::StatusCode;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, sleep};
 
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
 use crate::http::reply;
+use crate::http::server::Peer;
 
-/// Wrong secrets in a row that cost nothing.
+/// Wrong secrets that cost nothing.
 const FREE: u32 = 3;
 /// The first wait after them; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -25,19 +30,28 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Wrong secrets are forgotten after so long without one.
 const FORGET: Duration = Duration::from_secs(60);
+/// Sources that are told apart; where more send wrong secrets within [`FORGET`], the further ones count as one.
+const MAX_SOURCES: usize = 1_024;
 
 /// Stands before the admin endpoints.
 #[derive(Clone)]
 pub(super) struct Guard {
     gateway: Arc<Gateway>,
-    wrong: Arc<Mutex<Wrong>>,
+    wrong: Arc<Mutex<HashMap<Option<IpAddr>, Wrong>>>,
 }
 
-/// Wrong secrets in a row.
-#[derive(Default)]
+/// The wrong secrets of a source.
 struct Wrong {
     count: u32,
-    last: Option<Instant>,
+    last: Instant,
+}
+
+/// The operator's secret, if the admin API is on.
+pub(super) fn configured(gateway: &Gateway) -> Result<SecretString, Refusal> {
+    gateway.setup.load().config.admin_secret.clone().ok_or_else(|| {
+        let message = "the admin API is off: set AIPIPE_ADMIN_SECRET and restart";
+        Refusal::new(StatusCode::FORBIDDEN, "admin_disabled", message)
+    })
 }
 
 impl Guard {
@@ -46,11 +60,7 @@ impl Guard {
     }
 
     fn judge(&self, request: &Request) -> Result<(), Refusal> {
-        let setup = self.gateway.setup.load();
-        let Some(secret) = &setup.config.admin_secret else {
-            let message = "the admin API is off: set AIPIPE_ADMIN_SECRET and restart";
-            return Err(Refusal::new(StatusCode::FORBIDDEN, "admin_disabled", message));
-        };
+        let secret = configured(&self.gateway)?;
         let given = request.headers().get("x-admin-secret").map(|value| value.as_bytes()).unwrap_or_default();
         if bool::from(given.ct_eq(secret.expose_secret().as_bytes())) {
             Ok(())
@@ -61,38 +71,37 @@ impl Guard {
     }
 
     /// Counts a wrong secret; how long its sender must wait for the answer.
-    fn penalty(&self) -> Duration {
+    fn penalty(&self, source: Option<IpAddr>) -> Duration {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if wrong.last.is_some_and(|last| now.duration_since(last) > FORGET) {
-            wrong.count = 0;
+        if wrong.len() >= MAX_SOURCES {
+            wrong.retain(|_, wrong| now.duration_since(wrong.last) <= FORGET);
         }
-        wrong.count = wrong.count.saturating_add(1);
-        wrong.last = Some(now);
-        match wrong.count.checked_sub(FREE + 1) {
+        let has_room = wrong.len() < MAX_SOURCES || wrong.contains_key(&source);
+        let of_source = wrong.entry(source.filter(|_| has_room)).or_insert(Wrong { count: 0, last: now });
+        if now.duration_since(of_source.last) > FORGET {
+            of_source.count = 0;
+        }
+        of_source.count = of_source.count.saturating_add(1);
+        of_source.last = now;
+        match of_source.count.checked_sub(FREE + 1) {
             None => Duration::ZERO,
             Some(doublings) => FIRST_WAIT.saturating_mul(1 << doublings.min(10)).min(LONGEST_WAIT),
         }
-    }
-
-    fn forgive(&self) {
-        *self.wrong.lock().unwrap_or_else(PoisonError::into_inner) = Wrong::default();
     }
 }
 
 /// Lets a request through that has the secret.
 pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     match guard.judge(&request) {
-        Ok(()) => {
-            guard.forgive();
-            next.run(request).await
-        }
+        Ok(()) => next.run(request).await,
         Err(refusal) => {
             if refusal.code == "admin_forbidden" {
-                tracing::warn!(path = request.uri().path(), "an admin call without the right secret");
+                let source = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+                tracing::warn!(path = request.uri().path(), ?source, "an admin call without the right secret");
                 // The body is not worth waiting for.
                 drop(request);
-                sleep(guard.penalty()).await;
+                sleep(guard.penalty(source)).await;
             }
             reply::refusal(ClientDialect::Chat, RequestId::generate(), &refusal)
         }

@@ -9,21 +9,49 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::input::{self, Quoting};
-use super::{not_found, store_failed};
+use super::{not_found, schema, store_failed};
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
 
 /// What may be said of a new token.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-struct Wanted {
+#[schema(as = NewToken)]
+pub(super) struct Wanted {
     /// How long it holds; for ever where absent.
     expires_in_seconds: Option<u64>,
 }
 
-/// `POST /admin/tenants/{id}/tokens`: the token is shown here and never again.
+/// A tenant's client tokens, oldest first; the tokens themselves are kept hashed.
+#[utoipa::path(get, path = "/admin/tenants/{id}/tokens", tag = "tenants", params(("id" = String, Path)), responses(
+    (status = 200, body = schema::Tokens),
+    (status = 404, description = "there is no such tenant"),
+))]
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
+    input::answer(StatusCode::OK, listed(&gateway, &id).await)
+}
+
+async fn listed(gateway: &Gateway, id: &str) -> Result<Value, Refusal> {
+    let tenant = input::tenant(id)?;
+    if !gateway.directory.knows(&tenant) {
+        return Err(not_found(format!("there is no tenant {tenant}")));
+    }
+    let records = gateway.store.tokens(&tenant).await.map_err(|error| store_failed(&error))?;
+    let tokens: Vec<Value> = (records.iter())
+        .map(|record| json!({"id": record.id, "created_at": record.created_at, "expires_at": record.expires_at}))
+        .collect();
+    Ok(json!({"tenant": tenant, "tokens": tokens}))
+}
+
+/// Issues a client token, which is shown here and never again.
+#[utoipa::path(post, path = "/admin/tenants/{id}/tokens", tag = "tenants", params(("id" = String, Path)),
+    request_body = Option<Wanted>, responses(
+    (status = 201, body = schema::IssuedToken),
+    (status = 404, description = "there is no such tenant"),
+))]
 pub(super) async fn issue(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     input::answer(StatusCode::CREATED, issued(&gateway, &id, &parts.headers, body).await)
@@ -48,7 +76,12 @@ async fn issued(gateway: &Gateway, id: &str, headers: &HeaderMap, body: Body) ->
     }))
 }
 
-/// `DELETE /admin/tenants/{id}/tokens/{token_id}`.
+/// Ends a client token at once.
+#[utoipa::path(delete, path = "/admin/tenants/{id}/tokens/{token}", tag = "tenants",
+    params(("id" = String, Path), ("token" = String, Path, description = "the token's id")), responses(
+    (status = 200, body = schema::RevokedToken),
+    (status = 404, description = "the tenant has no such token"),
+))]
 pub(super) async fn revoke(State(gateway): State<Arc<Gateway>>, Path((id, token)): Path<(String, String)>) -> Response {
     input::answer(StatusCode::OK, revoked(&gateway, &id, &token).await)
 }
