@@ -205,7 +205,7 @@ async fn pages_hold_every_row_once_newest_first() {
         store.ledger().open(&opening).unwrap();
     }
     for (whose, step, expected) in [(None, 4, 25), (Some("even"), 5, 13), (Some("odd"), 12, 12), (Some("none"), 3, 0)] {
-        let mut filter = RequestFilter { tenant: whose.map(tenant), limit: step, cursor: None };
+        let mut filter = RequestFilter { tenant: whose.map(tenant), limit: step, ..RequestFilter::default() };
         let mut seen = Vec::new();
         loop {
             let page = store.requests(admin(), filter.clone()).await.unwrap();

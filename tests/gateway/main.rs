@@ -1,12 +1,16 @@
 //! The gateway from outside: the real router on a real socket, over HTTP, against seven simulated providers with faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+mod admin;
 mod answers;
+mod browser;
 mod cache;
 mod crashes;
+mod dashboard;
 mod embeddings;
 mod failover;
 mod gemini_client;
+mod monitoring;
 mod process;
 mod refusals;
 mod sdks;

@@ -37,10 +37,14 @@ const MAX_SOURCES: usize = 1_024;
 #[derive(Clone)]
 pub(super) struct Guard {
     gateway: Arc<Gateway>,
-    wrong: Arc<Mutex<HashMap<Option<IpAddr>, Wrong>>>,
+    guesses: Arc<Guesses>,
 }
 
-/// The wrong secrets of a source.
+/// The wrong secrets of each source.
+#[derive(Default)]
+struct Guesses(Mutex<HashMap<Option<IpAddr>, Wrong>>);
+
+/// The wrong secrets of one source.
 struct Wrong {
     count: u32,
     last: Instant,
@@ -56,7 +60,7 @@ pub(super) fn configured(gateway: &Gateway) -> Result<SecretString, Refusal> {
 
 impl Guard {
     pub(super) fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway, wrong: Arc::default() }
+        Self { gateway, guesses: Arc::default() }
     }
 
     fn judge(&self, request: &Request) -> Result<(), Refusal> {
@@ -69,10 +73,12 @@ impl Guard {
             Err(Refusal::new(StatusCode::FORBIDDEN, "admin_forbidden", message))
         }
     }
+}
 
+impl Guesses {
     /// Counts a wrong secret; how long its sender must wait for the answer.
     fn penalty(&self, source: Option<IpAddr>) -> Duration {
-        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wrong = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if wrong.len() >= MAX_SOURCES {
             wrong.retain(|_, wrong| now.duration_since(wrong.last) <= FORGET);
@@ -101,9 +107,41 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
                 tracing::warn!(path = request.uri().path(), ?source, "an admin call without the right secret");
                 // The body is not worth waiting for.
                 drop(request);
-                sleep(guard.penalty(source)).await;
+                sleep(guard.guesses.penalty(source)).await;
             }
             reply::refusal(ClientDialect::Chat, RequestId::generate(), &refusal)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([192, 0, 2, last]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_guesses_waits_longer_each_time_and_others_do_not() {
+        let guesses = Guesses::default();
+        let waits: Vec<u128> = (0..12).map(|_| guesses.penalty(source(1)).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
+        assert_eq!(guesses.penalty(source(2)), Duration::ZERO);
+        tokio::time::advance(FORGET).await;
+        assert_eq!(guesses.penalty(source(1)), LONGEST_WAIT);
+        tokio::time::advance(FORGET + Duration::from_secs(1)).await;
+        assert_eq!(guesses.penalty(source(1)), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sources_beyond_the_bound_share_one_count() {
+        let guesses = Guesses::default();
+        for number in 0..MAX_SOURCES as u32 {
+            guesses.penalty(Some(IpAddr::from(number.to_be_bytes())));
+        }
+        let waits: Vec<u128> = (0..4).map(|last| guesses.penalty(source(last)).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 0, 100]);
+        assert!(guesses.0.lock().unwrap().len() <= MAX_SOURCES + 1);
     }
 }
