@@ -2,7 +2,9 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod explain;
+mod manual;
 mod serve;
 
 use std::io::{ErrorKind, Write};
@@ -40,6 +42,12 @@ enum Command {
     Check,
     /// Show the routing decision for a prompt, without sending it
     Explain(explain::Arguments),
+    /// Look at keys, providers, database, disk, permissions, limits and clock, and say what to do
+    Doctor(doctor::Arguments),
+    /// Print a script that a shell completes arguments with
+    Completions(manual::Completions),
+    /// Print the manual's page, in roff: `aipipe man | man -l -`
+    Man(manual::Man),
 }
 
 /// Parses the arguments and runs the command they name.
@@ -51,6 +59,9 @@ pub fn main() -> ExitCode {
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Check) => check::run(file),
         Some(Command::Explain(arguments)) => explain::run(file, &arguments),
+        Some(Command::Doctor(arguments)) => doctor::run(file, &arguments),
+        Some(Command::Completions(arguments)) => manual::completions(&arguments),
+        Some(Command::Man(arguments)) => manual::man(&arguments),
     }
 }
 

@@ -143,6 +143,11 @@ impl Deref for Store {
     }
 }
 
+/// Where the master key lies that nobody gave.
+pub fn master_key_file(database: &Path) -> PathBuf {
+    beside(database, ".key")
+}
+
 /// A file beside another, with its name extended.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -78,7 +78,7 @@ const CHECK: &str = "aipipe";
 
 fn sealer(connection: &Connection, database: &Path, master_key: &MasterKeySource) -> Result<Sealer, StoreError> {
     let check: Option<Vec<u8>> = sqlite::meta(connection, "master_key_check")?;
-    let file = beside(database, ".key");
+    let file = super::master_key_file(database);
     let sealer = match master_key {
         MasterKeySource::Given(key) => Sealer::new(key.clone()),
         MasterKeySource::FileBesideDatabase => match Sealer::from_file(&file)? {

@@ -57,7 +57,8 @@ async fn tenants_come_in_pages_with_what_they_spent_and_their_tokens() {
     let mut cursor = String::new();
     loop {
         let page = bench.shown(&format!("/admin/tenants?limit=3{cursor}")).await;
-        names.extend(page["tenants"].as_array().unwrap().iter().map(|tenant| tenant["id"].as_str().unwrap().to_owned()));
+        names
+            .extend(page["tenants"].as_array().unwrap().iter().map(|tenant| tenant["id"].as_str().unwrap().to_owned()));
         let Some(next) = page["next_cursor"].as_str() else { break };
         cursor = format!("&cursor={next}");
     }
@@ -118,10 +119,14 @@ async fn figures_over_time_add_up_to_the_stats() {
         bench.answered(&ask(MODEL, prompt)).await;
     }
     bench.simulator.script_next(Provider::OpenAi, Behaviour::unreliable(1.0));
-    bench.answered(&json!({"model": MODEL, "messages": [{"role": "user", "content": "Three"}],
-        "aipipe": {"models": ["anthropic/claude-haiku-4-5"]}})).await;
+    bench
+        .answered(&json!({"model": MODEL, "messages": [{"role": "user", "content": "Three"}],
+        "aipipe": {"models": ["anthropic/claude-haiku-4-5"]}}))
+        .await;
     let stats = bench.shown("/admin/tenants/default/stats").await;
-    let sum = |flows: &Value, name: &str| flows.as_array().unwrap().iter().map(|flow| flow[name].as_u64().unwrap()).sum::<u64>();
+    let sum = |flows: &Value, name: &str| {
+        flows.as_array().unwrap().iter().map(|flow| flow[name].as_u64().unwrap()).sum::<u64>()
+    };
     for (by, parts) in [("provider", &stats["providers"]), ("model", &stats["models"])] {
         let set = bench.shown(&format!("/admin/series?steps=4&by={by}")).await;
         assert_eq!(set["total"]["cost_usd"], stats["cost_usd"], "{set}");
@@ -207,7 +212,9 @@ async fn watchers_are_bounded_and_leave_room_when_they_go() {
     assert_eq!((refused.status, refused.code().as_str()), (503, "too_many_watchers"));
     assert!(!refused.header("retry-after").is_empty());
     watching.clear();
-    tokio::time::timeout(Duration::from_secs(30), async { while watch().await.unwrap().status() != 200 {} }).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), async { while watch().await.unwrap().status() != 200 {} })
+        .await
+        .unwrap();
 }
 
 async fn without_admin() -> Bench {
@@ -248,13 +255,18 @@ async fn the_description_names_every_endpoint_and_describes_what_they_answer() {
     let paths = document["paths"].as_object().unwrap();
     let off = without_admin().await;
     for (path, methods) in paths {
-        let filled = path.replace("{id}", "none").replace("{name}", "none").replace("{token}", "none").replace("{file}", "app.js");
+        let filled = path
+            .replace("{id}", "none")
+            .replace("{name}", "none")
+            .replace("{token}", "none")
+            .replace("{file}", "app.js");
         for method in methods.as_object().unwrap().keys() {
             let call = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let answer = bench.admin(call.clone(), &filled).send().await.unwrap();
             assert_eq!(answer.headers()["cache-control"], "no-store", "{method} {path}");
             let status = answer.status().as_u16();
-            let there = status != 405 && (status != 404 || !answer.text().await.unwrap().contains("there is nothing at"));
+            let there =
+                status != 405 && (status != 404 || !answer.text().await.unwrap().contains("there is nothing at"));
             assert!(there, "{method} {path}: {status}");
             let guarded = Answer::read(off.client.request(call, off.url(&filled)).send().await.unwrap()).await;
             assert_eq!((guarded.status, guarded.code().as_str()), (403, "admin_disabled"), "{method} {path}");
@@ -265,7 +277,11 @@ async fn the_description_names_every_endpoint_and_describes_what_they_answer() {
     let mut told = 0;
     for path in readme.split('`').filter_map(|code| code.split_whitespace().find(|word| word.starts_with("/admin/"))) {
         let path = path.split('?').next().unwrap();
-        if !path.contains("…") && path.split('/').all(|part| part.is_empty() || part.starts_with('{') || part.chars().all(|c| c.is_ascii_lowercase() || c == '.')) {
+        if !path.contains("…")
+            && path.split('/').all(|part| {
+                part.is_empty() || part.starts_with('{') || part.chars().all(|c| c.is_ascii_lowercase() || c == '.')
+            })
+        {
             assert!(paths.contains_key(path), "README: {path}");
             told += 1;
         }
@@ -297,7 +313,8 @@ async fn the_description_names_every_endpoint_and_describes_what_they_answer() {
 /// Holds a value against a schema, as far as this document uses them.
 fn fits(document: &Value, schema: &Value, value: &Value, place: &str) {
     if let Some(name) = schema["$ref"].as_str() {
-        let schema = document.pointer(name.trim_start_matches('#')).unwrap_or_else(|| panic!("{name} is not in the document"));
+        let schema =
+            document.pointer(name.trim_start_matches('#')).unwrap_or_else(|| panic!("{name} is not in the document"));
         return fits(document, schema, value, place);
     }
     if let Some(choices) = schema["oneOf"].as_array() {
@@ -306,7 +323,9 @@ fn fits(document: &Value, schema: &Value, value: &Value, place: &str) {
             assert!(choices.iter().any(|schema| is_null(&schema)), "{place} is null");
             return;
         }
-        let [other] = choices.iter().filter(|schema| !is_null(schema)).collect::<Vec<_>>()[..] else { panic!("{place}") };
+        let [other] = choices.iter().filter(|schema| !is_null(schema)).collect::<Vec<_>>()[..] else {
+            panic!("{place}")
+        };
         return fits(document, other, value, place);
     }
     let kinds: Vec<&str> = match &schema["type"] {

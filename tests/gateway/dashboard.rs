@@ -36,7 +36,8 @@ async fn an_operator_signs_in_restarts_an_actor_sets_a_budget_adds_a_key_and_wat
     browser.wait("!document.getElementById('login').hidden && sessionStorage.length === 0").await;
     assert_eq!(browser.complaints().await, [""; 0]);
     // Data can never become markup: the page's policy forbids it.
-    let tried = "(() => { try { document.body.innerHTML = '<b>'; return 'markup'; } catch (error) { return error.name; } })()";
+    let tried =
+        "(() => { try { document.body.innerHTML = '<b>'; return 'markup'; } catch (error) { return error.name; } })()";
     assert_eq!(browser.value(tried).await, "TypeError");
     browser.close().await;
 }

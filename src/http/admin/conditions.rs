@@ -1,8 +1,8 @@
 //! What is not well: since when, and what the gateway does about it by itself.
 
 use aipipe_actors::money::NanoUsd;
-use aipipe_actors::provider::circuit::State as Circuit;
 use aipipe_actors::provider::Provider;
+use aipipe_actors::provider::circuit::State as Circuit;
 use aipipe_actors::provider::health::HealthView;
 use aipipe_actors::runtime::{Node, Status};
 use aipipe_actors::tenant::account::day_of;
@@ -189,7 +189,8 @@ fn circuit(subject: &str, view: &HealthView, open: Severity, found: &mut Vec<Con
         }
         Circuit::Closed if view.rate.penalty >= NOTICEABLE_PENALTY => {
             let condition = Condition::new(Severity::Notice, "penalty", subject);
-            let what = format!("{} of the last minute's {} calls failed", view.rate.failed, view.rate.failed + view.rate.ok);
+            let what =
+                format!("{} of the last minute's {} calls failed", view.rate.failed, view.rate.failed + view.rate.ok);
             let doing = format!("counts as {:.1} times as expensive; that fades within a minute", view.rate.penalty);
             found.push(condition.what(what).since(view.last_error.as_ref().map(|error| error.at)).doing(doing));
         }
@@ -212,7 +213,8 @@ fn budgets(gateway: &Gateway, now: Timestamp, found: &mut Vec<Condition>) {
             continue;
         }
         let condition = Condition::new(Severity::Warning, "budget", live.id.as_str());
-        let condition = condition.what(format!("{spent} of {budget} USD spent, {} held by requests in flight", balance.held));
+        let condition =
+            condition.what(format!("{spent} of {budget} USD spent, {} held by requests in flight", balance.held));
         let doing = format!("requests that the rest does not cover get 402 until {until}");
         found.push(condition.doing(doing).advice("raise the budget, or let it be"));
     }

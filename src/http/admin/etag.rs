@@ -58,7 +58,10 @@ fn named(headers: &HeaderMap, header: &HeaderName, tag: Option<&Tag>) -> bool {
 
 fn failed(header: &str, why: &str) -> Refusal {
     let message = format!("the condition of {header} does not hold: {why}");
-    Refusal { param: Some(header.to_owned()), ..Refusal::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", message) }
+    Refusal {
+        param: Some(header.to_owned()),
+        ..Refusal::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", message)
+    }
 }
 
 /// The answer of a call that shows a state.
