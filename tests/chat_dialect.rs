@@ -8,11 +8,12 @@ use std::path::PathBuf;
 
 use aipipe::dialects::client::Chosen;
 use aipipe::dialects::conversation::{Answer, Event, Part, Stop};
+use aipipe::dialects::openai_chat::scan::scan;
 use aipipe::dialects::openai_chat::{
     ChatQuirks, ChatUpstream, Passthrough, PassthroughScanner, UsageView, decode_request, prepare_passthrough,
     read_answer, read_error, request::translatable,
 };
-use aipipe::dialects::scan::{PromptHasher, scan};
+use aipipe::dialects::scan::PromptHasher;
 use aipipe::dialects::translate::{AnswerError, Step, Undo, UpstreamDialect};
 use aipipe::providers::{Profile, built_in};
 use aipipe::upstream::sse::{RawEvent, SseDecoder};
@@ -122,23 +123,23 @@ fn every_recorded_request_is_scanned_spliced_and_understood() {
         let name = &exchange.name;
         let text = request.to_string();
         let pretty = serde_json::to_string_pretty(request).unwrap();
-        let found = scan(text.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(*found.model, *request["model"].as_str().unwrap(), "{name}");
-        assert_eq!(found.stream, request["stream"] == true, "{name}");
+        let scanned = scan(text.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(*scanned.found.model, *request["model"].as_str().unwrap(), "{name}");
+        assert_eq!(scanned.found.stream, request["stream"] == true, "{name}");
         assert_eq!(
-            found.prompt_key(&key, &["chat"]),
-            scan(pretty.as_bytes()).unwrap().prompt_key(&key, &["chat"]),
+            scanned.found.prompt_key(&key, &["chat"]),
+            scan(pretty.as_bytes()).unwrap().found.prompt_key(&key, &["chat"]),
             "{name}"
         );
         // A last user message may hold an image alone; whoever shows no text must show an attachment.
-        let ask = found.ask();
+        let ask = scanned.found.ask();
         let view = ask.view();
-        assert!(found.estimate.tokens() > 0 && (!view.current.is_empty() || view.attachments > 0), "{name}");
+        assert!(scanned.found.estimate.tokens() > 0 && (!view.current.is_empty() || view.attachments > 0), "{name}");
 
-        let prepared = prepare_passthrough(&found, &Passthrough::plain(&target, Chosen::Named));
+        let prepared = prepare_passthrough(&scanned, &Passthrough::plain(&target, Chosen::Named));
         let mut expected = request.clone();
         expected["model"] = json!("target");
-        if found.stream {
+        if scanned.found.stream {
             expected["stream_options"]["include_usage"] = json!(true);
         }
         for message in expected["messages"].as_array_mut().unwrap() {
@@ -147,8 +148,8 @@ fn every_recorded_request_is_scanned_spliced_and_understood() {
         assert_eq!(serde_json::from_slice::<Value>(&prepared.body).unwrap(), expected, "{name}");
         assert_eq!(prepared.dropped, [""; 0], "{name}");
 
-        if translatable(&found).is_ok() {
-            let read = decode_request(&found).unwrap_or_else(|error| panic!("{name}: {error}"));
+        if translatable(&scanned).is_ok() {
+            let read = decode_request(&scanned).unwrap_or_else(|error| panic!("{name}: {error}"));
             let messages = request["messages"].as_array().unwrap().len();
             assert!(read.conversation.turns.len() + read.conversation.instructions.len() <= messages, "{name}");
             assert!(!read.conversation.turns.is_empty(), "{name}");

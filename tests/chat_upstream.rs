@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use aipipe::dialects::conversation::{Event, Part, Stop, Usage};
 use aipipe::dialects::openai_chat::request::translatable;
+use aipipe::dialects::openai_chat::scan::scan;
 use aipipe::dialects::openai_chat::{ChatUpstream, decode_request};
-use aipipe::dialects::scan::scan;
 use aipipe::dialects::translate::{AnswerError, Step, Undo, UpstreamDialect};
 use aipipe::providers::{Profile, built_in};
 use aipipe::upstream::sse::{RawEvent, SseDecoder};

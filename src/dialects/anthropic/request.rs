@@ -98,7 +98,7 @@ pub(super) fn encode(conversation: &Conversation, model: &Model) -> Result<Encod
     let form = form(&conversation.format, model, &mut dropped);
     let names = Names::of(conversation, form);
     let toolbox = Toolbox::new(conversation, model, &names, form)?;
-    let origin = format!("{}/{}", model.provider, model.id);
+    let origin = model.address();
     let Transcript { messages, ends_in_prefill, thought_is_missing } =
         turns::transcript(conversation, model, &names, &origin)?;
 

@@ -73,7 +73,7 @@ pub fn encode(conversation: &Conversation, model: &Model, names: &ToolNames) -> 
         model,
         generation: Generation::of(model),
         names,
-        origin: format!("{}/{}", model.provider, model.id),
+        origin: model.address(),
         dropped: conversation.hints.iter().map(|&hint| hint.to_owned()).collect(),
     };
     let (system_instruction, contents) = contents::write(&mut writing)?;

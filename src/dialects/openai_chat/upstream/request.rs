@@ -117,7 +117,7 @@ pub(super) fn encode(
         model,
         profile,
         names: &names,
-        origin: format!("{}/{}", model.provider, model.id),
+        origin: model.address(),
         dropped: conversation.hints.iter().map(|&hint| hint.to_owned()).collect(),
     };
     let sampling = settings::write(&mut writing)?;
