@@ -20,7 +20,6 @@ use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::PromptKey;
 use bytes::Bytes;
 
-use crate::dialects::anthropic::request::thinking::effort_of;
 use crate::dialects::client::{
     Addressed, AnswerFacts, ClientRequest, ClientSurface, Decoded, Facts, Frame, Prepared, StreamReading, Target,
 };
@@ -41,7 +40,7 @@ pub struct Messages;
 impl ClientSurface for Messages {
     fn scan<'a>(&self, body: &'a [u8], _: &Addressed<'a>) -> Result<Box<dyn ClientRequest + 'a>, InvalidRequest> {
         let scan = scan(body)?;
-        let effort = scan.reasoning().and_then(|asked| asked.effort.or(asked.budget_tokens.map(effort_of)));
+        let effort = scan.reasoning().and_then(|asked| asked.level());
         let facts = scan.found.facts(effort, 1)?;
         Ok(Box::new(MessagesRequest { scan, facts }))
     }
