@@ -3,6 +3,7 @@
 
 mod answers;
 mod cache;
+mod counting;
 mod crashes;
 mod embeddings;
 mod failover;

@@ -80,5 +80,7 @@ for name in os.environ["AIPIPE_MODELS"].split(","):
 for name in os.environ["AIPIPE_SEEING_MODELS"].split(","):
     structured_output_and_images(name)
 refusals()
+counted = client.models.count_tokens(model="gemini/gemini-3.5-flash", contents="Hello, how are you?")
+check(5 < counted.total_tokens < 50, f"tokens are counted: {counted.total_tokens}")
 check(next(iter(client.models.list())).name == "models/auto", "models are listed, auto first")
 report("google-genai", genai.__version__)

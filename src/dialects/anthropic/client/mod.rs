@@ -5,6 +5,7 @@
 //! as messages and events. Opaque things of other models travel in the signatures of thoughts ([`mark`]).
 
 mod answer;
+mod counting;
 mod error;
 mod mark;
 mod pass;
@@ -21,7 +22,8 @@ use aipipe_actors::routing::digest::PromptKey;
 use bytes::Bytes;
 
 use crate::dialects::client::{
-    Addressed, AnswerFacts, ClientRequest, ClientSurface, Decoded, Facts, Frame, Prepared, StreamReading, Target,
+    Addressed, AnswerFacts, ClientRequest, ClientSurface, Counting, Decoded, Facts, Frame, Prepared, StreamReading,
+    Target,
 };
 use crate::dialects::conversation::Answer;
 use crate::dialects::scan::PromptHasher;
@@ -60,6 +62,10 @@ impl ClientSurface for Messages {
     fn explanation_event(&self, _: &Frame, _: &str, explanation: &str) -> Option<Bytes> {
         // Clients pass over pings, also before the message begins.
         Some(Bytes::from(format!("event: ping\ndata: {{\"type\":\"ping\",\"aipipe\":{explanation}}}\n\n")))
+    }
+
+    fn counting(&self) -> Option<&'static dyn Counting> {
+        Some(&counting::CountTokens)
     }
 
     fn error(&self, error: &ClientError<'_>, request_id: RequestId) -> Bytes {
