@@ -3,8 +3,10 @@
 
 mod admin;
 mod answers;
+mod base_urls;
 mod browser;
 mod cache;
+mod counting;
 mod crashes;
 mod dashboard;
 mod embeddings;
