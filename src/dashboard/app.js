@@ -32,7 +32,7 @@ function signOut(why = "") {
 function seen({ overview, requests: latest }) {
   health.show(overview);
   tree.show(overview);
-  requests.show(latest ?? [], overview.metrics.requests_under_way);
+  requests.show(latest, overview.metrics.requests_under_way);
   money.nudge();
   tenants.nudge();
   say(at("build"), `AiPipe ${overview.version} (${overview.commit}), running for ${span(overview.uptime_seconds)}`);

@@ -14,6 +14,7 @@ const FIRST = 10;
 let first = true;
 
 export function show(latest, underWay) {
+  if (!latest) return say(at("requests-count"), "the ledger cannot be read; the log says why");
   say(at("requests-count"), `${count(underWay)} under way, the latest ${count(latest.length)} shown`);
   const rows = at("requests-rows");
   if (!latest.length) return nothing(rows, COLUMNS.length, "No request so far");

@@ -1,11 +1,13 @@
 // Tenants: budgets, limits, keys and tokens.
 
 import { Refused, call, segment, tagged } from "./api.js";
-import { ask, at, bar, h, list, row, tell } from "./dom.js";
+import { ask, at, bar, h, list, row, say, tell } from "./dom.js";
 import { count, moment, usd } from "./format.js";
 
 /** Milliseconds between looks while something happens. */
 const PAUSE = 3000;
+/** Tenants that are shown. */
+const MOST = 500;
 
 let last = 0, asking = false, chosen = null;
 
@@ -39,7 +41,8 @@ async function refresh() {
   asking = true;
   last = Date.now();
   try {
-    const { tenants } = await call("GET", "tenants?limit=500");
+    const { tenants, next_cursor } = await call("GET", `tenants?limit=${MOST}`);
+    say(at("tenants-more"), next_cursor ? `the first ${count(MOST)} of more` : "");
     list(at("tenant-rows"), tenants, tenant => tenant.id, make);
   } catch (error) {
     tell(error.message);

@@ -39,7 +39,8 @@ type Frame = Bytes;
 /// Those who watch a gateway.
 pub(super) struct Watchers {
     gateway: Weak<Gateway>,
-    frames: Mutex<Option<watch::Sender<Frame>>>,
+    /// The sender is the task's that looks: when that ends, for whatever reason, the watchers' streams end, and who comes next starts another.
+    frames: Mutex<Weak<watch::Sender<Frame>>>,
 }
 
 impl Watchers {
@@ -50,7 +51,7 @@ impl Watchers {
     /// Joins those who watch; `None` where there are as many as may be.
     fn join(self: &Arc<Self>) -> Option<watch::Receiver<Frame>> {
         let mut frames = self.lock();
-        if let Some(sender) = frames.as_ref() {
+        if let Some(sender) = frames.upgrade() {
             let has_room = sender.receiver_count() < MAX_WATCHERS;
             return has_room.then(|| {
                 let mut receiver = sender.subscribe();
@@ -60,35 +61,36 @@ impl Watchers {
             });
         }
         let (sender, receiver) = watch::channel(Frame::new());
-        *frames = Some(sender);
-        tokio::spawn(self.clone().look());
+        let sender = Arc::new(sender);
+        *frames = Arc::downgrade(&sender);
+        tokio::spawn(self.clone().look(sender));
         Some(receiver)
     }
 
-    /// Looks at the gateway for as long as somebody watches and the gateway lives. At its end the watchers' streams end.
-    async fn look(self: Arc<Self>) {
+    /// Looks at the gateway for as long as somebody watches and the gateway lives.
+    async fn look(self: Arc<Self>, sender: Arc<watch::Sender<Frame>>) {
         let mut last = String::new();
         while let Some(gateway) = self.gateway.upgrade() {
             let has_ended = gateway.drain.is_draining() && gateway.drain.present() == 0;
             let seen = snapshot(&gateway).await;
             drop(gateway);
+            if seen != last {
+                sender.send_replace(Frame::from(format!("event: snapshot\ndata: {seen}\n\n")));
+                last = seen;
+            }
             {
+                // Nobody can join between the last look at their number and the end.
                 let mut frames = self.lock();
-                let Some(sender) = frames.as_ref().filter(|sender| sender.receiver_count() > 0 && !has_ended) else {
-                    *frames = None;
+                if sender.receiver_count() == 0 || has_ended {
+                    *frames = Weak::new();
                     return;
-                };
-                if seen != last {
-                    sender.send_replace(Frame::from(format!("event: snapshot\ndata: {seen}\n\n")));
-                    last = seen;
                 }
             }
             sleep(INTERVAL).await;
         }
-        *self.lock() = None;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<watch::Sender<Frame>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Weak<watch::Sender<Frame>>> {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
