@@ -48,7 +48,7 @@ function make(request) {
         ["button", () => button], now.tenant, now.requested, `${now.provider}/${now.model}${cached}`,
         [String(now.complexity), () => h("span", {}, bar(now.complexity, "short"), now.complexity.toFixed(3))],
         [now.outcome, () => state(OUTCOME[now.outcome] ?? "", now.outcome === "reserved" ? "under way" : now.outcome)],
-        count(now.attempts), now.ttft_ms === null ? "–" : `${ms(now.ttft_ms)} ms`, now.latency_ms === null ? "–" : `${ms(now.latency_ms)} ms`,
+        count(now.attempts), ms(now.ttft_ms), ms(now.latency_ms),
         usd(now.cost_usd),
       ]);
       if (open && seen !== now.outcome) load();

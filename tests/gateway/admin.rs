@@ -197,6 +197,20 @@ async fn whoever_watches_sees_what_is_under_way_and_what_is_not_well() {
 }
 
 #[tokio::test]
+async fn without_any_key_nothing_is_well() {
+    let bench = Bench::with(Setting { without_key: &Provider::ALL, ..Setting::default() }).await;
+    let severity = async || {
+        let overview = bench.shown("/admin/overview").await;
+        let found = overview["conditions"].as_array().unwrap().iter().find(|condition| condition["code"] == "no_key");
+        (overview["well"].clone(), found.unwrap()["severity"].clone())
+    };
+    assert_eq!(severity().await, (json!(false), json!("critical")));
+    let set = bench.admin(Method::POST, "/admin/tenants/acme/keys").body(r#"{"openai":"sk-1234567890"}"#);
+    Answer::read(set.send().await.unwrap()).await.ok();
+    assert_eq!(severity().await, (json!(true), json!("notice")));
+}
+
+#[tokio::test]
 async fn watchers_are_bounded_and_leave_room_when_they_go() {
     let bench = Bench::start().await;
     let watch = || bench.admin(Method::GET, "/admin/events").send();

@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::gateway::Gateway;
+use crate::store::AdminScope;
 
 /// How long an actor that failed and came back is worth a word.
 const RECENT_MINUTES: i64 = 10;
@@ -79,9 +80,9 @@ impl Condition {
 }
 
 /// Everything that is not well, the worst first.
-pub(super) fn of(gateway: &Gateway, tree: &Node) -> Vec<Condition> {
+pub(super) async fn of(gateway: &Gateway, tree: &Node) -> Vec<Condition> {
+    let mut found: Vec<Condition> = keys(gateway).await.into_iter().collect();
     let now = gateway.clock.now();
-    let mut found = Vec::new();
     process(gateway, &mut found);
     actor(tree, now, &mut found);
     let live = gateway.world.providers.load();
@@ -112,15 +113,24 @@ fn process(gateway: &Gateway, found: &mut Vec<Condition>) {
         let condition = condition.what(format!("{unsettled} requests were open when a process died"));
         found.push(condition.doing("each counts at its reservation, the most that it can have cost"));
     }
-    let setup = gateway.setup.load();
-    let usable = |provider: &&crate::config::ProviderConfig| {
-        provider.enabled && (provider.key.is_some() || !provider.needs_key())
-    };
-    if !setup.config.providers.iter().any(|provider| usable(&provider)) {
-        let condition = Condition::new(Severity::Warning, "no_key", "providers").what("no operator key is set");
-        let condition = condition.doing("only tenants with keys of their own are served");
-        found.push(condition.advice("set OPENAI_API_KEY or another provider's variable and restart"));
+}
+
+/// Whether anybody has a key to be served with.
+async fn keys(gateway: &Gateway) -> Option<Condition> {
+    let setup = gateway.setup.load_full();
+    let mut enabled = setup.config.providers.iter().filter(|provider| provider.enabled);
+    if enabled.any(|provider| provider.key.is_some() || !provider.needs_key()) {
+        return None;
     }
+    // A store that cannot be read is a condition of its own.
+    let have_tenants = gateway.store.has_provider_keys(AdminScope::granted()).await.unwrap_or(true);
+    let condition = if have_tenants {
+        Condition::new(Severity::Notice, "no_key", "providers").doing("only tenants with keys of their own are served")
+    } else {
+        let condition = Condition::new(Severity::Critical, "no_key", "providers").doing("no request can be served");
+        condition.advice("set OPENAI_API_KEY or another provider's variable and restart, or give a tenant a key")
+    };
+    Some(condition.what("no operator key is set"))
 }
 
 fn retiring(gateway: &Gateway, now: Timestamp, found: &mut Vec<Condition>) {

@@ -99,7 +99,8 @@ impl Watchers {
 async fn snapshot(gateway: &Gateway) -> String {
     let requests = gateway.store.latest(AdminScope::granted(), LATEST).await;
     let requests = requests.inspect_err(|error| tracing::error!(%error, "the latest requests could not be read")).ok();
-    json!({"overview": Overview::of(gateway), "requests": requests}).to_string()
+    let overview = Overview::of(gateway).await;
+    json!({"overview": overview, "requests": requests}).to_string()
 }
 
 /// What an operator watches: an event `snapshot` with `overview` (as `GET /admin/overview`) and `requests` (the latest rows in short)

@@ -45,9 +45,9 @@ pub(super) struct Overview {
 
 impl Overview {
     /// The gateway at this moment.
-    pub(super) fn of(gateway: &Gateway) -> Self {
+    pub(super) async fn of(gateway: &Gateway) -> Self {
         let mut actors = gateway.system.tree();
-        let conditions = conditions::of(gateway, &actors);
+        let conditions = conditions::of(gateway, &actors).await;
         let actors_left_out = prune(&mut actors);
         Self {
             well: !conditions.iter().any(|condition| condition.severity < Severity::Notice),
@@ -81,5 +81,5 @@ fn prune(node: &mut Node) -> usize {
 /// Is all well, and the state of everything that lives.
 #[utoipa::path(get, path = "/admin/overview", tag = "health", responses((status = 200, body = Overview)))]
 pub(super) async fn overview(State(gateway): State<Arc<Gateway>>) -> Response {
-    input::answer(StatusCode::OK, Ok(json!(Overview::of(&gateway))))
+    input::answer(StatusCode::OK, Ok(json!(Overview::of(&gateway).await)))
 }
