@@ -1,6 +1,7 @@
 //! The gateway from outside: the real router on a real socket, over HTTP, against seven simulated providers with faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+mod accounts;
 mod answers;
 mod cache;
 mod crashes;
