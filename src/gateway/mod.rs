@@ -110,6 +110,6 @@ pub struct Gateway {
     pub started: Instant,
     providers: Arc<Supervisor>,
     source: Source,
-    /// One reload at a time.
-    reloading: Mutex<()>,
+    /// One change of configuration, tenants, keys or tokens at a time.
+    changing: Mutex<()>,
 }

@@ -3,11 +3,13 @@
 
 mod accounts;
 mod answers;
+mod books;
 mod cache;
 mod crashes;
 mod embeddings;
 mod failover;
 mod gemini_client;
+mod killed;
 mod process;
 mod refusals;
 mod sdks;

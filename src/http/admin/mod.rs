@@ -30,7 +30,7 @@ pub(super) fn router(gateway: Arc<Gateway>) -> Router<Arc<Gateway>> {
         .route("/tenants/{id}", get(tenants::one).put(tenants::set).delete(tenants::remove))
         .route("/tenants/{id}/keys", get(tenants::keys).post(tenants::set_keys))
         .route("/tenants/{id}/stats", get(stats::of_tenant))
-        .route("/tenants/{id}/tokens", post(tokens::issue))
+        .route("/tenants/{id}/tokens", get(tokens::list).post(tokens::issue))
         .route("/tenants/{id}/tokens/{token}", delete(tokens::revoke))
         .route("/requests", get(requests::latest))
         .route("/requests/{id}", get(requests::one))
