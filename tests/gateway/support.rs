@@ -37,7 +37,7 @@ pub(crate) struct Bench {
     pub(crate) client: Client,
     address: String,
     _stop: oneshot::Sender<()>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// How a bench differs from the usual one.
@@ -88,7 +88,7 @@ impl Bench {
             let _ = stopped.await;
         }));
         let client = client();
-        Self { simulator, gateway, client, address, _stop: stop, _directory: directory }
+        Self { simulator, gateway, client, address, _stop: stop, directory }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -145,6 +145,15 @@ impl Bench {
         let text = self.client.get(self.url("/metrics")).send().await.unwrap().text().await.unwrap();
         let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
         line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// The files that the gateway keeps, with their sizes.
+    pub(crate) fn files(&self) -> Vec<(String, u64)> {
+        let entries = std::fs::read_dir(self.directory.path()).unwrap().map(Result::unwrap);
+        let mut files: Vec<_> =
+            entries.map(|entry| (entry.path().display().to_string(), entry.metadata().unwrap().len())).collect();
+        files.sort();
+        files
     }
 
     /// Waits until no request is under way and nothing is held for any: no place, no queue, no money, no message.

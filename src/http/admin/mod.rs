@@ -14,6 +14,7 @@ mod tokens;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::OriginalUri;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 
@@ -40,6 +41,7 @@ pub(super) fn router(gateway: Arc<Gateway>) -> Router<Arc<Gateway>> {
         .route("/actors/{name}/restart", post(actors::restart))
         .route("/metrics", get(metrics::summary))
         .route("/reload", post(reload::reload))
+        .fallback(|OriginalUri(uri): OriginalUri| super::unknown(uri))
         .layer(from_fn_with_state(guard, secret::check))
 }
 
