@@ -307,6 +307,6 @@ impl Attempt<'_> {
     }
 
     fn origin(&self) -> String {
-        format!("{}/{}", self.model.provider, self.model.id)
+        self.model.address()
     }
 }

@@ -7,6 +7,7 @@
 
 mod admin;
 mod body;
+mod count_tokens;
 mod feedback;
 mod gemini;
 mod generate;
@@ -44,10 +45,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/chat/completions", post(generate::chat_completions))
         .route("/embeddings", post(generate::embeddings))
         .route("/v1/messages", post(messages::create))
-        .route("/v1/messages/count_tokens", post(messages::count_tokens))
+        .route("/v1/messages/count_tokens", post(messages::count))
         // Where a base URL was given with `/v1`, which this SDK adds itself.
         .route("/v1/v1/messages", post(messages::create))
-        .route("/v1/v1/messages/count_tokens", post(messages::count_tokens))
+        .route("/v1/v1/messages/count_tokens", post(messages::count))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one).post(gemini::call))
         .route("/v1beta/models", get(models::list))

@@ -5,6 +5,7 @@ mod accounts;
 mod answers;
 mod books;
 mod cache;
+mod counting;
 mod crashes;
 mod embeddings;
 mod failover;
