@@ -27,10 +27,10 @@ async fn ask_until_it_dies(daemon: Arc<Daemon>, client: u64, round: usize, token
         let mark = format!("mark-{round}-{client}-{n}-");
         let name = model(Provider::ALL[((client + n) % 7) as usize]);
         let prompt = format!("{mark} {PROMPT}");
-        let mut body = if n % 3 == 0 { ask_stream(name, &prompt) } else { ask(name, &prompt) };
+        let mut body = if n.is_multiple_of(3) { ask_stream(name, &prompt) } else { ask(name, &prompt) };
         body["aipipe"] = json!({"tags": [mark]});
         let request = daemon.chat(&body);
-        let request = if client % 2 == 0 { request } else { request.bearer_auth(&token) };
+        let request = if client.is_multiple_of(2) { request } else { request.bearer_auth(&token) };
         let Ok(response) = request.send().await else { return };
         let status = response.status().as_u16();
         let cost = response.headers().get("x-aipipe-cost-usd").map(|cost| cost.to_str().unwrap().to_owned());
