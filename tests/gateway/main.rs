@@ -3,6 +3,7 @@
 
 mod accounts;
 mod answers;
+mod base_urls;
 mod books;
 mod cache;
 mod counting;
