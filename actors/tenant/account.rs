@@ -202,6 +202,9 @@ impl Account {
 
     /// What the limits by the minute still allow.
     pub fn allowance(&self, policy: &Policy, now: Timestamp) -> Allowance {
+        if policy.requests_per_minute.is_none() && policy.tokens_per_minute.is_none() {
+            return Allowance::default();
+        }
         let second = now.as_second().max(0) as u64;
         let mut books = self.lock();
         let room = |window: &mut MinuteWindow, limit: u64| Room {

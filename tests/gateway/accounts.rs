@@ -1,7 +1,8 @@
 //! Every token accounted for: random schedules of requests, faults, clients that leave, crashes and reloads, after which the ledger says
-//! what the providers counted; and budgets that hold, and are used up, under a thousand requests at once.
+//! what the providers counted; and budgets that hold, and are used up, under many requests at once.
 //!
-//! `AIPIPE_SCHEDULE_REQUESTS` sets how many requests a schedule has, `AIPIPE_SCHEDULE_SEED` repeats one.
+//! `AIPIPE_SCHEDULE_REQUESTS` sets how many requests a schedule has, `AIPIPE_SCHEDULE_SEED` repeats one; `AIPIPE_BUDGET_REQUESTS` sets how
+//! many ask at once for a budget, `AIPIPE_BUDGET_CRASHES` how often the actor crashes meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -329,13 +330,15 @@ context_tokens = 100000
 max_output_tokens = 64
 "#;
 
-/// A thousand requests at once against a budget of one dollar, while the tenant's actor crashes so often. Who is refused asks again
-/// when another request has ended, until nothing is held any more.
-async fn spend_a_dollar(crashes: u64) {
+/// Many requests at once against a budget that covers about a third of them, while the tenant's actor crashes so often. Who is refused asks
+/// again when another request has ended, until nothing is held any more.
+async fn spend_it_all(crashes: u64) {
+    let requests = number("AIPIPE_BUDGET_REQUESTS", 300);
+    let budget = NanoUsd(i64::try_from(requests).unwrap() * 1_000_000);
     let file = format!("[cache]\nttl_seconds = 0\n{DEAR}");
     let simulator = Settings { models: vec!["dear".into()], ..Settings::default() };
     let bench = Bench::with(Setting { file: &file, simulator, ..Setting::default() }).await;
-    bench.put_tenant("acme", &json!({"operator_keys": true, "budget_usd": "1"})).await;
+    bench.put_tenant("acme", &json!({"operator_keys": true, "budget_usd": budget.to_string()})).await;
     let (ended, _) = watch::channel(0_u64);
     let one = async |n: u64| {
         let mut changes = ended.subscribe();
@@ -360,7 +363,7 @@ async fn spend_a_dollar(crashes: u64) {
             }
         }
     };
-    let mut asking: FuturesUnordered<_> = (0..1_000).map(one).collect();
+    let mut asking: FuturesUnordered<_> = (0..requests).map(one).collect();
     let (mut answered, mut crashed) = (0_u64, 0);
     while let Some(one) = asking.next().await {
         answered += one;
@@ -375,8 +378,8 @@ async fn spend_a_dollar(crashes: u64) {
     let tenant = aipipe_actors::identity::TenantId::parse("acme").unwrap();
     let spent =
         bench.gateway.directory.if_live(&tenant).unwrap().estate.account.balance(bench.gateway.clock.now()).spent_day;
-    assert!(spent <= NanoUsd(1_000_000_000), "{spent} USD of 1 USD");
-    assert!(spent >= NanoUsd(950_000_000), "{spent} USD of 1 USD, with {answered} answers");
+    assert!(spent <= budget, "{spent} USD of {budget} USD");
+    assert!(spent.0 >= budget.0 / 100 * 95, "{spent} USD of {budget} USD, with {answered} answers");
     let stats = bench.shown("/admin/tenants/acme/stats").await;
     assert_eq!((nanos(&stats["cost_usd"]), stats["requests"].as_u64()), (spent.0.into(), Some(answered)));
     println!("{answered} answers for {spent} USD, {crashed} crashes");
@@ -384,10 +387,30 @@ async fn spend_a_dollar(crashes: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_holds_and_is_used_up() {
-    spend_a_dollar(0).await;
+    spend_it_all(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_holds_while_its_actor_crashes() {
-    spend_a_dollar(number("AIPIPE_BUDGET_CRASHES", 4)).await;
+    spend_it_all(number("AIPIPE_BUDGET_CRASHES", 4)).await;
+}
+
+#[tokio::test]
+async fn an_error_costs_nothing_whatever_its_status() {
+    let file = "[reliability]\nmax_attempts = 1\n";
+    let bench = Bench::with(Setting { file, ..Setting::default() }).await;
+    for (n, failure) in
+        [Behaviour::ErrorIn200, Behaviour::status(500), Behaviour::rate_limited(1)].into_iter().enumerate()
+    {
+        for name in ["openai/gpt-4o-mini", "anthropic/claude-haiku-4-5"] {
+            for body in [ask(name, &format!("Whole {n}")), ask_stream(name, &format!("Streamed {n}"))] {
+                bench.simulator.script_next(Provider::OpenAi, failure.clone());
+                bench.simulator.script_next(Provider::Anthropic, failure.clone());
+                bench.refused(&body).await;
+            }
+        }
+    }
+    for row in bench.rows().await {
+        assert_eq!((&row["cost_usd"], &row["estimated"]), (&json!("0.000000000"), &json!(false)), "{row}");
+    }
 }
