@@ -120,7 +120,7 @@ async fn a_providers_export_is_held_against_the_ledger() {
 
     std::fs::write(&file, "no export").unwrap();
     let (code, said) = run(directory.path(), &simulator, &["reconcile", path], &[]).await;
-    assert!(code == 1 && said.contains("export.json"), "{said}");
+    assert!(code == 2 && said.contains("export.json"), "{said}");
 }
 
 #[tokio::test]

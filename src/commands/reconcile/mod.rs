@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::{configuration, failed, print, runtime, signed};
+use super::{INVALID, configuration, failed, print, runtime, signed};
 use crate::config::Config;
 use crate::store::{AdminScope, DayUsage, Reader};
 use export::{Export, Told};
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     file: PathBuf,
 }
 
-/// Lists what differs; exits with 1 where anything does.
+/// Lists what differs; exits with 1 where anything does, and with 2 where they could not be compared.
 pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> ExitCode {
     let (config, _) = match configuration(file) {
         Ok(loaded) => loaded,
@@ -42,7 +42,10 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> ExitCode {
             (ExitCode::SUCCESS, false) => ExitCode::from(DIFFERENT),
             (code, _) => code,
         },
-        Err(error) => failed(&error),
+        Err(error) => {
+            failed(&error);
+            ExitCode::from(INVALID)
+        }
     }
 }
 
