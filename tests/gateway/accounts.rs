@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::support::{Answer, Bench, Setting, ask, ask_stream, model};
+use crate::support::{Answer, Bench, Setting, all_rows, ask, ask_stream, model};
 
 const TENANTS: [&str; 3] = ["default", "acme", "globex"];
 
@@ -138,20 +138,6 @@ async fn disturb(bench: &Bench, rng: &mut Rng) {
     }
 }
 
-/// All rows of the ledger.
-async fn all_rows(bench: &Bench) -> Vec<Value> {
-    let mut rows = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let page = bench.shown(&format!("/admin/requests?limit=1000{cursor}")).await;
-        rows.extend(page["requests"].as_array().unwrap().iter().cloned());
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return rows,
-        }
-    }
-}
-
 /// What a call costs by the simulator's count and the catalogue's prices: written out here, not taken from the program.
 fn price(bench: &Bench, call: &Call, usage: Usage) -> i128 {
     let catalogue = bench.gateway.catalogue();
@@ -204,7 +190,7 @@ async fn whatever_happens_the_ledger_says_what_the_providers_counted() {
     bench.gateway.drain.begin();
     bench.idle().await;
 
-    let rows = all_rows(&bench).await;
+    let rows = all_rows(async |path| bench.shown(&path).await).await;
     let mut row_of: BTreeMap<&str, &Value> = BTreeMap::new();
     for row in &rows {
         let mark = row["tags"][0].as_str().unwrap();

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::process::Daemon;
-use crate::support::{Answer, SECRET, ask, ask_stream, model};
+use crate::support::{Answer, SECRET, all_rows, ask, ask_stream, model};
 
 /// Stands in every prompt, and must stand nowhere else.
 const PROMPT: &str = "the launch code is 0451";
@@ -57,19 +57,6 @@ fn assert_silent(secrets: &[String], place: &str, bytes: &[u8]) {
     for secret in secrets {
         let at = bytes.windows(secret.len()).position(|window| window == secret.as_bytes());
         assert!(at.is_none(), "{place} holds {secret:?}");
-    }
-}
-
-async fn all_rows(daemon: &Daemon) -> Vec<Value> {
-    let mut rows = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let page = daemon.shown(&format!("/admin/requests?limit=1000{cursor}")).await;
-        rows.extend(page["requests"].as_array().unwrap().iter().cloned());
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return rows,
-        }
     }
 }
 
@@ -134,7 +121,7 @@ async fn killed_under_load_it_loses_nothing_and_tells_nothing() {
         dead.ended().await;
 
         daemon = Daemon::start(directory.path(), &simulator).await;
-        let rows = all_rows(&daemon).await;
+        let rows = all_rows(async |path| daemon.shown(&path).await).await;
         let mut row_of = HashMap::new();
         for row in &rows {
             let mark = row["tags"][0].as_str().unwrap();

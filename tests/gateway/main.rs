@@ -13,6 +13,7 @@ mod failover;
 mod gemini_client;
 mod hostile;
 mod killed;
+mod mutated;
 mod process;
 mod refusals;
 mod sdks;

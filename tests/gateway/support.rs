@@ -230,6 +230,20 @@ impl Answer {
     }
 }
 
+/// All rows of the ledger, page by page, as an admin endpoint of this path shows them.
+pub(crate) async fn all_rows(shown: impl AsyncFn(String) -> Value) -> Vec<Value> {
+    let mut rows = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = shown(format!("/admin/requests?limit=1000{cursor}")).await;
+        rows.extend(page["requests"].as_array().unwrap().iter().cloned());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return rows,
+        }
+    }
+}
+
 /// A request for this model.
 pub(crate) fn ask(model: &str, prompt: &str) -> Value {
     json!({"model": model, "messages": [{"role": "user", "content": prompt}]})
