@@ -73,7 +73,10 @@ async fn tenants_come_in_pages_with_what_they_spent_and_their_tokens() {
     let issued = bench.admin(Method::POST, "/admin/tenants/b/tokens").send().await.unwrap();
     let issued = Answer::read(issued).await.ok().json();
     let listed = bench.shown("/admin/tenants/b/tokens").await;
-    assert_eq!(listed["tokens"], json!([{"id": issued["id"], "created_at": issued["created_at"], "expires_at": null}]));
+    assert_eq!(
+        listed["tokens"],
+        json!([{"id": issued["id"], "created_at": issued["created_at"], "expires_at": null, "last_used_at": null}])
+    );
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
+use axum::routing::any;
 use axum::{Extension, Router};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
@@ -65,7 +66,9 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
         .split_for_parts();
     document.merge(of_dashboard);
     let guard = secret::Guard::new(gateway.clone());
-    api.route_layer(from_fn_with_state(guard, secret::check))
+    // What is not there is nobody's to know without the secret.
+    api.route("/admin/{*rest}", any(super::unknown))
+        .route_layer(from_fn_with_state(guard, secret::check))
         .merge(dashboard)
         .route_layer(Extension(events::Watchers::new(gateway)))
         .route_layer(Extension(etag::Writes::default()))

@@ -96,6 +96,8 @@ shapes! {
     RemovedTenant {
         tenant: String,
         removed: bool,
+        /// Whether its ledger rows went too.
+        ledger_purged: bool,
     }
 
     /// A tenant's provider keys.
@@ -123,6 +125,7 @@ shapes! {
         id: String,
         created_at: Instant,
         expires_at: Option<Instant>,
+        last_used_at: Option<Instant>,
     }
 
     /// A client token, once.

@@ -21,7 +21,7 @@ use super::input::{self, Quoting};
 use super::{not_found, schema, store_failed};
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
-use crate::store::{AdminScope, KeyInfo, Spent, TenantRecord};
+use crate::store::{AdminScope, KeyInfo, LedgerRows, Spent, TenantRecord};
 
 /// Longest provider key.
 const MAX_KEY_BYTES: usize = 4_096;
@@ -150,9 +150,17 @@ async fn settled(
     Ok((tag(&record), record))
 }
 
-/// Removes a tenant with its keys, tokens and cached answers; its ledger rows stay.
+/// What is to be removed beside the tenant.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Removal {
+    /// `ledger`: its ledger rows too.
+    purge: Option<String>,
+}
+
+/// Removes a tenant with its keys, tokens and cached answers; its ledger rows stay unless `purge` asks otherwise.
 #[utoipa::path(delete, path = "/admin/tenants/{id}", tag = "tenants",
-    params(("id" = String, Path), ("if-match" = Option<String>, Header)), responses(
+    params(("id" = String, Path), Removal, ("if-match" = Option<String>, Header)), responses(
     (status = 200, body = schema::RemovedTenant),
     (status = 404, description = "there is no such tenant"),
     (status = 412, description = "the tenant is not as `If-Match` says"),
@@ -161,19 +169,30 @@ pub(super) async fn remove(
     State(gateway): State<Arc<Gateway>>,
     Extension(writes): Extension<Writes>,
     Path(id): Path<String>,
+    Query(removal): Query<Removal>,
     headers: HeaderMap,
 ) -> Response {
-    input::answer(StatusCode::OK, removed(&gateway, &writes, &id, &headers).await)
+    input::answer(StatusCode::OK, removed(&gateway, &writes, &id, (&removal, &headers)).await)
 }
 
-async fn removed(gateway: &Gateway, writes: &Writes, id: &str, headers: &HeaderMap) -> Result<Value, Refusal> {
+async fn removed(
+    gateway: &Gateway,
+    writes: &Writes,
+    id: &str,
+    (removal, headers): (&Removal, &HeaderMap),
+) -> Result<Value, Refusal> {
     let tenant = input::tenant(id)?;
+    let ledger = match removal.purge.as_deref() {
+        None => LedgerRows::Keep,
+        Some("ledger") => LedgerRows::Purge,
+        Some(_) => return Err(Refusal::invalid(Some("purge"), "`purge` can only be `ledger`")),
+    };
     let _one_at_a_time = writes.turn().await;
     etag::check(headers, found(gateway, &tenant).await?.as_ref().map(tag))?;
-    if !gateway.remove_tenant(&tenant).await? {
+    if !gateway.remove_tenant(&tenant, ledger).await? {
         return Err(unknown(&tenant));
     }
-    Ok(json!({"tenant": tenant, "removed": true}))
+    Ok(json!({"tenant": tenant, "removed": true, "ledger_purged": ledger == LedgerRows::Purge}))
 }
 
 /// A tenant's provider keys: whose API they open, their last characters and their age; never the keys.

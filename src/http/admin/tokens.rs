@@ -15,6 +15,7 @@ use super::input::{self, Quoting};
 use super::{not_found, schema, store_failed};
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
+use crate::store::TokenRecord;
 
 /// What may be said of a new token.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -25,25 +26,27 @@ pub(super) struct Wanted {
     expires_in_seconds: Option<u64>,
 }
 
-/// A tenant's client tokens, oldest first; the tokens themselves are kept hashed.
+/// What is known of a tenant's client tokens; never the tokens themselves.
 #[utoipa::path(get, path = "/admin/tenants/{id}/tokens", tag = "tenants", params(("id" = String, Path)), responses(
     (status = 200, body = schema::Tokens),
     (status = 404, description = "there is no such tenant"),
 ))]
 pub(super) async fn list(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
-    input::answer(StatusCode::OK, listed(&gateway, &id).await)
+    input::answer(StatusCode::OK, listed(&gateway, &id))
 }
 
-async fn listed(gateway: &Gateway, id: &str) -> Result<Value, Refusal> {
+fn listed(gateway: &Gateway, id: &str) -> Result<Value, Refusal> {
     let tenant = input::tenant(id)?;
     if !gateway.directory.knows(&tenant) {
         return Err(not_found(format!("there is no tenant {tenant}")));
     }
-    let records = gateway.store.tokens(&tenant).await.map_err(|error| store_failed(&error))?;
-    let tokens: Vec<Value> = (records.iter())
-        .map(|record| json!({"id": record.id, "created_at": record.created_at, "expires_at": record.expires_at}))
-        .collect();
+    let tokens: Vec<Value> = gateway.tokens.of(&tenant).into_iter().map(shown).collect();
     Ok(json!({"tenant": tenant, "tokens": tokens}))
+}
+
+fn shown(token: TokenRecord) -> Value {
+    let TokenRecord { id, created_at, expires_at, last_used_at, .. } = token;
+    json!({"id": id, "created_at": created_at, "expires_at": expires_at, "last_used_at": last_used_at})
 }
 
 /// Issues a client token, which is shown here and never again.
@@ -65,7 +68,7 @@ async fn issued(gateway: &Gateway, id: &str, headers: &HeaderMap, body: Body) ->
         return Err(Refusal::invalid(Some("expires_in_seconds"), "a token must hold for at least one second"));
     }
     let lifetime = wanted.expires_in_seconds.map(Duration::from_secs);
-    let issued = gateway.tokens.issue(&tenant, lifetime, &gateway.store).await.map_err(|error| store_failed(&error))?;
+    let issued = gateway.issue_token(&tenant, lifetime).await.map_err(|error| store_failed(&error))?;
     let record = issued.record;
     Ok(json!({
         "id": record.id,
@@ -88,7 +91,7 @@ pub(super) async fn revoke(State(gateway): State<Arc<Gateway>>, Path((id, token)
 
 async fn revoked(gateway: &Gateway, id: &str, token: &str) -> Result<Value, Refusal> {
     let tenant = input::tenant(id)?;
-    let removed = gateway.tokens.revoke(&tenant, token, &gateway.store).await.map_err(|error| store_failed(&error))?;
+    let removed = gateway.revoke_token(&tenant, token).await.map_err(|error| store_failed(&error))?;
     if removed {
         Ok(json!({"id": token, "tenant": tenant, "revoked": true}))
     } else {
