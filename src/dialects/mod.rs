@@ -11,8 +11,11 @@ pub mod decimal;
 mod edits;
 pub mod embeddings;
 pub mod gemini;
+pub mod issued;
 pub mod json;
+mod mark;
 pub mod openai_chat;
+pub mod responses;
 pub mod scan;
 pub mod scrub;
 pub mod splice;
@@ -29,5 +32,6 @@ pub fn surface(dialect: ClientDialect) -> &'static dyn ClientSurface {
         ClientDialect::Embeddings => &embeddings::Embeddings,
         ClientDialect::Gemini => &gemini::GeminiApi,
         ClientDialect::Messages => &anthropic::Messages,
+        ClientDialect::Responses => &responses::Responses,
     }
 }

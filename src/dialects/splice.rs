@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::upstream::sse::RawEvent;
+
 /// Finds the bytes of an object's members that are to go, each with the comma that goes with it.
 ///
 /// It is told of every member in order: [`key`](Self::key) when its name is met, then [`keep`](Self::keep) or [`cut`](Self::cut) when its
@@ -107,6 +109,30 @@ impl<'a> Splice<'a> {
         self.write(&mut out);
         Bytes::from(out)
     }
+}
+
+/// An event with edited data, its other fields kept where the data stood in one line.
+pub(super) fn rewritten(event: &RawEvent, splice: Splice<'_>) -> Bytes {
+    let mut out = Vec::new();
+    match event.data_range() {
+        Some(range) => {
+            out.extend_from_slice(event.raw().get(..range.start).unwrap_or_default());
+            splice.write(&mut out);
+            out.extend_from_slice(event.raw().get(range.end..).unwrap_or_default());
+        }
+        None => {
+            // Line breaks between members would end the field.
+            let mut data = Vec::new();
+            splice.write(&mut data);
+            if !event.name().is_empty() {
+                out.extend_from_slice(format!("event: {}\n", event.name()).as_bytes());
+            }
+            out.extend_from_slice(b"data: ");
+            out.extend(data.into_iter().filter(|byte| *byte != b'\n'));
+            out.extend_from_slice(b"\n\n");
+        }
+    }
+    Bytes::from(out)
 }
 
 #[cfg(test)]

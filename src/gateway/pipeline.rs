@@ -98,7 +98,8 @@ impl Gateway {
         let surface = surface(label.dialect);
         let request = surface.scan(&body, &addressed)?;
         let along = label.along.clone();
-        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher)?);
+        let holdings = self.holdings(&tenant, request.facts()).await?;
+        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
         let total = setup.config.reliability.total_timeout;
         let limit = digest.preferences.timeout.map_or(total, |timeout| timeout.min(total));
         let journey = Journey {
@@ -106,7 +107,7 @@ impl Gateway {
             tenant: &tenant,
             deadline: arrival.instant + limit,
             setup: &setup,
-            outbound: Outbound::new(surface, &*request, &digest, along),
+            outbound: Outbound::new(surface, &*request, &digest, along, holdings),
             passed: Vec::new(),
             failure: None,
             has_repeated: false,
@@ -123,7 +124,8 @@ impl Gateway {
     pub async fn explain(&self, tenant: &Live, label: Label, body: &[u8]) -> Result<Decision, Refusal> {
         let setup = self.setup.load_full();
         let request = surface(label.dialect).scan(body, &Addressed::default())?;
-        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher)?);
+        let holdings = self.holdings(tenant, request.facts()).await?;
+        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
         let deadline = Instant::now() + setup.config.reliability.total_timeout;
         let decision = tenant.address.call(deadline, |port| Message::Explain(digest.clone(), port)).await;
         decision.map_err(refused_call)

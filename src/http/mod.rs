@@ -14,6 +14,7 @@ mod messages;
 mod metrics;
 mod models;
 mod reply;
+mod responses;
 mod route;
 pub mod server;
 mod tenancy;
@@ -41,6 +42,11 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         // Where a base URL was given without `/v1`.
         .route("/chat/completions", post(generate::chat_completions))
         .route("/embeddings", post(generate::embeddings))
+        .route("/v1/responses", post(responses::create))
+        .route("/responses", post(responses::create))
+        .route("/v1/responses/{id}", get(responses::one).delete(responses::one))
+        .route("/v1/responses/{id}/input_items", get(responses::input_items))
+        .route("/v1/responses/{id}/cancel", post(responses::cancel))
         .route("/v1/messages", post(messages::create))
         .route("/v1/messages/count_tokens", post(messages::count_tokens))
         // Where a base URL was given with `/v1`, which this SDK adds itself.

@@ -18,6 +18,7 @@
 //! `aipipe.db.ledger/` (the journal).
 
 mod error;
+mod issued;
 mod journal;
 mod ledger;
 mod lock;
@@ -42,6 +43,7 @@ use std::sync::Arc;
 use aipipe_actors::ledger::Ledger;
 
 pub use error::StoreError;
+pub use issued::Issuer;
 pub use master_key::MasterKey;
 pub use requests::{AttemptRow, Feedback, RequestFilter, RequestPage, RequestRow};
 pub use seal::MasterKeySource;

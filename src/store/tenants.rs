@@ -127,7 +127,7 @@ impl Store {
             .await
     }
 
-    /// Removes a tenant with its provider keys and client tokens; `false` where there was nothing to remove. Its ledger rows and what it
+    /// Removes a tenant with its provider keys, client tokens and what providers issued to it; `false` where there was nothing to remove. Its ledger rows and what it
     /// spent stay. The default tenant goes on with nothing settled for it.
     ///
     /// # Errors
@@ -140,6 +140,7 @@ impl Store {
                 let tenant = [tenant.as_str()];
                 let keys = transaction.execute("DELETE FROM provider_keys WHERE tenant = ?1", tenant)?;
                 let tokens = transaction.execute("DELETE FROM tokens WHERE tenant = ?1", tenant)?;
+                transaction.execute("DELETE FROM issued WHERE tenant = ?1", tenant)?;
                 let rows = transaction.execute("DELETE FROM tenants WHERE id = ?1", tenant)?;
                 Ok(keys + tokens + rows > 0)
             })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aipipe_actors::fault::Fault;
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
@@ -80,11 +80,27 @@ impl Client {
     /// # Errors
     /// [`Broken`] where no head came.
     pub async fn send(&self, call: Call, auth: Auth, key: Option<&SecretString>) -> Result<reqwest::Response, Broken> {
+        self.request(Method::POST, call, auth, key).await
+    }
+
+    /// The same with another method.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn request(
+        &self,
+        method: Method,
+        call: Call,
+        auth: Auth,
+        key: Option<&SecretString>,
+    ) -> Result<reqwest::Response, Broken> {
         let Call { url, mut headers, body } = call;
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if method == Method::POST {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         authenticate(&mut headers, auth, key)?;
         let client = if is_local(&url) { &self.local } else { &self.remote };
-        client.post(url).headers(headers).body(body).send().await.map_err(|error| broken(&error))
+        client.request(method, url).headers(headers).body(body).send().await.map_err(|error| broken(&error))
     }
 }
 

@@ -9,6 +9,7 @@ mod failover;
 mod gemini_client;
 mod process;
 mod refusals;
+mod responses;
 mod sdks;
 mod support;
 mod tenants;

@@ -12,7 +12,7 @@ use super::quirks::ChatQuirks;
 use super::reader::{self, Choices, Finish, Reading, bit};
 use super::usage;
 use crate::dialects::conversation::{Stop, Usage};
-use crate::dialects::splice::Splice;
+use crate::dialects::splice::{Splice, rewritten};
 use crate::dialects::translate::{Malformed, ProviderError};
 use crate::upstream::sse::RawEvent;
 
@@ -217,27 +217,6 @@ impl PassthroughScanner {
         chunk.push_str("}\n\n");
         Some(chunk.into_bytes())
     }
-}
-
-/// An event with edited data, its other fields kept where the data stood in one line.
-fn rewritten(event: &RawEvent, splice: Splice<'_>) -> Bytes {
-    let mut out = Vec::new();
-    match event.data_range() {
-        Some(range) => {
-            out.extend_from_slice(event.raw().get(..range.start).unwrap_or_default());
-            splice.write(&mut out);
-            out.extend_from_slice(event.raw().get(range.end..).unwrap_or_default());
-        }
-        None => {
-            // Line breaks between members would end the field.
-            let mut data = Vec::new();
-            splice.write(&mut data);
-            out.extend_from_slice(b"data: ");
-            out.extend(data.into_iter().filter(|byte| *byte != b'\n'));
-            out.extend_from_slice(b"\n\n");
-        }
-    }
-    Bytes::from(out)
 }
 
 /// The error that a chunk or answer reports.

@@ -21,7 +21,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aipipe_actors::ledger::{Closing, Opening, Raise};
+use aipipe_actors::ledger::{Closing, Issued, Opening, Raise};
 use serde::{Deserialize, Serialize};
 
 use record::{Found, Scan};
@@ -39,6 +39,8 @@ pub(super) enum Entry<'a> {
     Close(Cow<'a, Closing>),
     /// A request needed no dispatch.
     OpenClose(Cow<'a, Opening>, Cow<'a, Closing>),
+    /// A provider issued something to a tenant.
+    Issue(Cow<'a, Issued>),
 }
 
 impl Entry<'_> {
@@ -51,6 +53,7 @@ impl Entry<'_> {
             Self::Raise(raise) => Entry::Raise(own(raise)),
             Self::Close(closing) => Entry::Close(own(closing)),
             Self::OpenClose(opening, closing) => Entry::OpenClose(own(opening), own(closing)),
+            Self::Issue(issued) => Entry::Issue(own(issued)),
         }
     }
 
@@ -61,12 +64,13 @@ impl Entry<'_> {
             Self::Raise(_) => 256,
             Self::Close(closing) => 640 + 512 * closing.attempts.len(),
             Self::OpenClose(opening, _) => 1408 + opening.decision.len() * 5 / 4,
+            Self::Issue(issued) => 256 + 36 * issued.hashes.len(),
         }
     }
 
     /// Whether a full disk must stop it: it comes before something that costs money. A settlement comes after.
     fn precedes_dispatch(&self) -> bool {
-        !matches!(self, Self::Close(_))
+        !matches!(self, Self::Close(_) | Self::Issue(_))
     }
 }
 

@@ -32,6 +32,7 @@ fn ids(entries: &[Entry<'_>]) -> Vec<u128> {
         Entry::Open(opening) | Entry::OpenClose(opening, _) => opening.request_id,
         Entry::Raise(raise) => raise.request_id,
         Entry::Close(closing) => closing.request_id,
+        Entry::Issue(_) => panic!("nothing is issued here"),
     };
     entries.iter().map(|entry| u128::from_be_bytes(*id(entry).as_bytes())).collect()
 }

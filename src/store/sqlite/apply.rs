@@ -11,6 +11,7 @@ use aipipe_actors::money::{NanoUsd, Rates};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, named_params};
 
 use super::value::{count, day, nanos};
+use crate::store::issued;
 use crate::store::journal::{Entry, Position};
 
 /// What a batch did.
@@ -104,6 +105,7 @@ impl Rows<'_> {
             Entry::Open(opening) => self.open(opening),
             Entry::Raise(raise) => self.raise(raise),
             Entry::Close(closing) => self.close(closing),
+            Entry::Issue(issued) => issued::keep(self.transaction, issued),
             Entry::OpenClose(opening, closing) => {
                 self.open(opening)?;
                 self.close(closing)
