@@ -5,11 +5,13 @@
 //! what must change is spliced into the original bytes (`edits`, [`splice`]).
 
 pub mod anthropic;
+mod carry;
 pub mod client;
 pub mod conversation;
 pub mod decimal;
 mod edits;
 pub mod embeddings;
+mod function_names;
 pub mod gemini;
 pub mod issued;
 pub mod json;

@@ -103,36 +103,36 @@ impl<'a> Splice<'a> {
         out.extend_from_slice(self.text.get(at..).unwrap_or_default().as_bytes());
     }
 
+    /// The event whose data is the edited text, its other fields kept where the data stood in one line.
+    pub fn into_event(self, event: &RawEvent) -> Bytes {
+        let mut out = Vec::with_capacity(event.raw().len() + 32);
+        match event.data_range() {
+            Some(range) => {
+                out.extend_from_slice(event.raw().get(..range.start).unwrap_or_default());
+                self.write(&mut out);
+                out.extend_from_slice(event.raw().get(range.end..).unwrap_or_default());
+            }
+            None => {
+                if !event.name().is_empty() {
+                    out.extend_from_slice(format!("event: {}\n", event.name()).as_bytes());
+                }
+                let mut data = Vec::new();
+                self.write(&mut data);
+                out.extend_from_slice(b"data: ");
+                // Line breaks between members would end the field.
+                out.extend(data.into_iter().filter(|byte| *byte != b'\n'));
+                out.extend_from_slice(b"\n\n");
+            }
+        }
+        Bytes::from(out)
+    }
+
     /// The edited text.
     pub fn finish(self) -> Bytes {
         let mut out = Vec::new();
         self.write(&mut out);
         Bytes::from(out)
     }
-}
-
-/// An event with edited data, its other fields kept where the data stood in one line.
-pub(super) fn rewritten(event: &RawEvent, splice: Splice<'_>) -> Bytes {
-    let mut out = Vec::new();
-    match event.data_range() {
-        Some(range) => {
-            out.extend_from_slice(event.raw().get(..range.start).unwrap_or_default());
-            splice.write(&mut out);
-            out.extend_from_slice(event.raw().get(range.end..).unwrap_or_default());
-        }
-        None => {
-            // Line breaks between members would end the field.
-            let mut data = Vec::new();
-            splice.write(&mut data);
-            if !event.name().is_empty() {
-                out.extend_from_slice(format!("event: {}\n", event.name()).as_bytes());
-            }
-            out.extend_from_slice(b"data: ");
-            out.extend(data.into_iter().filter(|byte| *byte != b'\n'));
-            out.extend_from_slice(b"\n\n");
-        }
-    }
-    Bytes::from(out)
 }
 
 #[cfg(test)]

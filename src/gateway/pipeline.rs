@@ -9,6 +9,7 @@ use aipipe_actors::ledger::{CacheUse, Outcome};
 use aipipe_actors::money::NanoUsd;
 use aipipe_actors::provider::{Grant, Refusal as ProviderRefusal, Ticket};
 use aipipe_actors::routing::decision::{Decision, Reason};
+use aipipe_actors::routing::digest::Digest;
 use aipipe_actors::runtime::CallError;
 use aipipe_actors::tenant::answers::{AnswerKey, CachedAnswer};
 use aipipe_actors::tenant::cooling::CoolDown;
@@ -30,6 +31,7 @@ use super::tenants::Live;
 use super::{Gateway, Setup};
 use crate::dialects::client::{Addressed, Frame, annotate};
 use crate::dialects::conversation::Stop;
+use crate::dialects::issued::Holdings;
 use crate::dialects::surface;
 use crate::providers::Profile;
 
@@ -72,6 +74,13 @@ pub struct Answered {
     pub dropped: String,
     /// The body.
     pub body: AnswerBody,
+}
+
+/// A decision and what it was made on.
+pub(super) struct Explained {
+    pub(super) decision: Decision,
+    pub(super) digest: Arc<Digest>,
+    pub(super) holdings: Holdings,
 }
 
 /// The body of an answer.
@@ -122,13 +131,24 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] where the body is none, or nobody decides.
     pub async fn explain(&self, tenant: &Live, label: Label, body: &[u8]) -> Result<Decision, Refusal> {
+        Ok(self.explained(tenant, label, &Addressed::default(), body).await?.decision)
+    }
+
+    /// The same with what the decision was made on.
+    pub(super) async fn explained(
+        &self,
+        tenant: &Live,
+        label: Label,
+        addressed: &Addressed<'_>,
+        body: &[u8],
+    ) -> Result<Explained, Refusal> {
         let setup = self.setup.load_full();
-        let request = surface(label.dialect).scan(body, &Addressed::default())?;
+        let request = surface(label.dialect).scan(body, addressed)?;
         let holdings = self.holdings(tenant, request.facts()).await?;
         let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
         let deadline = Instant::now() + setup.config.reliability.total_timeout;
         let decision = tenant.address.call(deadline, |port| Message::Explain(digest.clone(), port)).await;
-        decision.map_err(refused_call)
+        Ok(Explained { decision: decision.map_err(refused_call)?, digest, holdings })
     }
 }
 

@@ -12,7 +12,7 @@ use super::quirks::ChatQuirks;
 use super::reader::{self, Choices, Finish, Reading, bit};
 use super::usage;
 use crate::dialects::conversation::{Stop, Usage};
-use crate::dialects::splice::{Splice, rewritten};
+use crate::dialects::splice::Splice;
 use crate::dialects::translate::{Malformed, ProviderError};
 use crate::upstream::sse::RawEvent;
 
@@ -120,7 +120,7 @@ impl PassthroughScanner {
         let bytes = match edits {
             None => None,
             Some(splice) if splice.is_empty() => Some(event.into_raw()),
-            Some(splice) => Some(rewritten(&event, splice)),
+            Some(splice) => Some(splice.into_event(&event)),
         };
         Relayed { facts, bytes }
     }

@@ -7,7 +7,7 @@ use super::error;
 use super::reading::{self, EventReading};
 use crate::dialects::client::{Onward, Price, Seen, StreamReading};
 use crate::dialects::openai_chat::error::within_answer;
-use crate::dialects::splice::{Splice, rewritten};
+use crate::dialects::splice::Splice;
 use crate::dialects::translate::{ClientError, Malformed, ProviderError};
 use crate::upstream::sse::RawEvent;
 
@@ -66,8 +66,7 @@ impl StreamReading for Passing {
             Some((cost, slot)) => {
                 let mut splice = Splice::new(data);
                 slot.fill(&mut splice, "cost", &cost.to_string());
-                let bytes = rewritten(&event, splice);
-                out.push(bytes);
+                out.push(splice.into_event(&event));
             }
             None => out.push(event.into_raw()),
         }

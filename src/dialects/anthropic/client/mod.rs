@@ -5,6 +5,7 @@
 //! as messages and events. Opaque things of other models travel in the signatures of thoughts (`dialects::mark`).
 
 mod answer;
+mod counting;
 mod error;
 mod pass;
 mod passing;
@@ -19,9 +20,9 @@ use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::PromptKey;
 use bytes::Bytes;
 
-use crate::dialects::anthropic::request::thinking::effort_of;
 use crate::dialects::client::{
-    Addressed, AnswerFacts, ClientRequest, ClientSurface, Decoded, Facts, Frame, Prepared, StreamReading, Target,
+    Addressed, AnswerFacts, ClientRequest, ClientSurface, Counting, Decoded, Facts, Frame, Prepared, StreamReading,
+    Target,
 };
 use crate::dialects::conversation::Answer;
 use crate::dialects::scan::PromptHasher;
@@ -40,7 +41,7 @@ pub struct Messages;
 impl ClientSurface for Messages {
     fn scan<'a>(&self, body: &'a [u8], _: &Addressed<'a>) -> Result<Box<dyn ClientRequest + 'a>, InvalidRequest> {
         let scan = scan(body)?;
-        let effort = scan.reasoning().and_then(|asked| asked.effort.or(asked.budget_tokens.map(effort_of)));
+        let effort = scan.reasoning().and_then(|asked| asked.level());
         let facts = scan.found.facts(effort, 1)?;
         Ok(Box::new(MessagesRequest { scan, facts }))
     }
@@ -60,6 +61,10 @@ impl ClientSurface for Messages {
     fn explanation_event(&self, _: &Frame, _: &str, explanation: &str) -> Option<Bytes> {
         // Clients pass over pings, also before the message begins.
         Some(Bytes::from(format!("event: ping\ndata: {{\"type\":\"ping\",\"aipipe\":{explanation}}}\n\n")))
+    }
+
+    fn counting(&self) -> Option<&'static dyn Counting> {
+        Some(&counting::CountTokens)
     }
 
     fn error(&self, error: &ClientError<'_>, request_id: RequestId) -> Bytes {

@@ -7,7 +7,7 @@ use crate::dialects::anthropic::answer::unreadable_error;
 use crate::dialects::anthropic::error::read_envelope;
 use crate::dialects::anthropic::usage::Count;
 use crate::dialects::client::{Onward, Price, Seen, StreamReading};
-use crate::dialects::splice::{Splice, rewritten};
+use crate::dialects::splice::Splice;
 use crate::dialects::translate::Malformed;
 use crate::upstream::sse::RawEvent;
 
@@ -52,7 +52,7 @@ impl StreamReading for Passing {
             Some((cost, slot)) => {
                 let mut splice = Splice::new(data);
                 slot.fill(&mut splice, "cost", &cost.to_string());
-                out.push(rewritten(&event, splice));
+                out.push(splice.into_event(&event));
             }
             None => out.push(event.into_raw()),
         }

@@ -4,6 +4,7 @@
 //! gives without `alt=sse` is made of them at the edge. A stream has no end of its own but the close of the connection.
 
 mod answer;
+mod counting;
 mod facts;
 mod passing;
 mod request;
@@ -25,7 +26,8 @@ use self::passing::Passing;
 use self::wire::Body;
 use super::FOREIGN_SIGNATURE;
 use crate::dialects::client::{
-    Addressed, AnswerFacts, ClientRequest, ClientSurface, Decoded, Facts, Frame, Prepared, StreamReading, Target,
+    Addressed, AnswerFacts, ClientRequest, ClientSurface, Counting, Decoded, Facts, Frame, Prepared, StreamReading,
+    Target,
 };
 use crate::dialects::conversation::Answer;
 use crate::dialects::edits::Edits;
@@ -78,6 +80,10 @@ impl ClientSurface for GeminiApi {
         let head = json!({"candidates": [], "modelVersion": model, "responseId": frame.request_id}).to_string();
         let head = head.trim_end_matches('}');
         Some(Bytes::from(format!("data: {head},\"aipipe\":{explanation}}}\r\n\r\n")))
+    }
+
+    fn counting(&self) -> Option<&'static dyn Counting> {
+        Some(&counting::CountTokens)
     }
 
     fn error(&self, error: &ClientError<'_>, request_id: RequestId) -> Bytes {

@@ -1,10 +1,4 @@
 //! Responses as a client's dialect, held against recorded traffic of all providers.
-//!
-//! The recordings are no part of the repository: they are read from `$AIPIPE_TEST_DATA/traffic`, or from `../shared/traffic` beside it.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-
-use std::path::PathBuf;
 
 use aipipe::dialects::anthropic::Anthropic;
 use aipipe::dialects::client::{Addressed, Chosen, ClientRequest, ClientSurface as _, Frame, Onward, Target, annotate};
@@ -15,77 +9,35 @@ use aipipe::dialects::openai_chat::ChatUpstream;
 use aipipe::dialects::responses::Responses;
 use aipipe::dialects::translate::{AnswerError, Step, Undo, UpstreamDialect};
 use aipipe::providers::{Profile, built_in};
-use aipipe::upstream::sse::{RawEvent, SseDecoder};
-use aipipe_actors::catalogue::{Capability, Model, ParameterLimits};
-use aipipe_actors::identity::{ModelId, ProviderId, RequestId};
+use aipipe::upstream::sse::RawEvent;
+use aipipe_actors::identity::{ProviderId, RequestId};
 use aipipe_actors::money::NanoUsd;
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// One recorded exchange.
-struct Exchange {
-    name: String,
-    provider: String,
-    dialect: String,
-    request: Option<Value>,
-    status: u16,
-    body: Value,
-    stream: Option<String>,
-}
+use crate::recordings::{Exchange, events, exchanges, model};
 
-/// Every recorded exchange; `None`, said aloud, where there are no recordings.
-fn exchanges() -> Option<Vec<Exchange>> {
-    let root = std::env::var_os("AIPIPE_TEST_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from)
-        .join("traffic");
-    let Ok(folders) = std::fs::read_dir(&root) else {
-        println!("no recordings at {}: nothing was checked", root.display());
-        return None;
-    };
-    let mut read = Vec::new();
-    for folder in folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
-        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            let mut recorded: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-            read.push(Exchange {
-                name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-                provider: recorded["provider"].as_str().unwrap().to_owned(),
-                dialect: recorded["dialect"].as_str().unwrap().to_owned(),
-                request: recorded.pointer("/request/body").filter(|body| body.is_object()).cloned(),
-                status: recorded["response"]["status"].as_u64().unwrap().try_into().unwrap(),
-                stream: recorded["response"]["sse"].as_str().map(str::to_owned),
-                body: recorded["response"]["body"].take(),
-            });
-        }
-    }
-    Some(read)
-}
-
+/// The exchanges of the Responses API.
 fn responses() -> Option<Vec<Exchange>> {
-    let found: Vec<_> = exchanges()?.into_iter().filter(|exchange| exchange.dialect == "openai-responses").collect();
-    assert!(!found.is_empty(), "no recorded exchange of the Responses API");
-    Some(found)
+    exchanges("openai-responses")
+}
+
+/// Those of the other dialects of models, each with how its provider is read.
+fn others() -> Option<Vec<(Exchange, Box<dyn UpstreamDialect>)>> {
+    let mut all: Vec<(Exchange, Box<dyn UpstreamDialect>)> = Vec::new();
+    for exchange in exchanges("openai-chat")? {
+        let profile = built_in(&exchange.provider).map(|provider| provider.profile);
+        let profile = profile.filter(|profile| profile.dialect == Profile::OPENAI.dialect).unwrap_or(Profile::OPENAI);
+        all.push((exchange, Box::new(ChatUpstream::new(profile))));
+    }
+    all.extend(exchanges("anthropic-messages")?.into_iter().map(|exchange| (exchange, Box::new(Anthropic) as _)));
+    all.extend(exchanges("gemini")?.into_iter().map(|exchange| (exchange, Box::new(Gemini) as _)));
+    Some(all)
 }
 
 fn scanned(body: &[u8]) -> Box<dyn ClientRequest + '_> {
     Responses.scan(body, &Addressed::default()).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn model() -> Model {
-    Model {
-        provider: ProviderId::parse("openai").unwrap(),
-        id: ModelId::parse("target").unwrap(),
-        aliases: Vec::new(),
-        rates: None,
-        quality: 0.5,
-        auto: true,
-        context_tokens: 1_000_000,
-        max_output_tokens: 1_000_000,
-        capabilities: Capability::ALL.into_iter().collect(),
-        parameters: ParameterLimits::default(),
-        token_ratio: 1.0,
-        retires_on: None,
-    }
 }
 
 fn frame() -> Frame {
@@ -121,7 +73,7 @@ fn every_recorded_request_passes_untouched_to_who_issued_what_it_names() {
         let facts = found.facts();
         assert_eq!(facts.model, request["model"].as_str().unwrap(), "{name}");
         assert_eq!(facts.stream, request["stream"] == true, "{name}");
-        let model = model();
+        let model = model("openai");
         let holdings = all_held(request, &model.provider);
         assert!(facts.stored.iter().all(|stored| holdings.holder(hash(&stored.id)).is_some()), "{name}");
         for chosen in [Chosen::Named, Chosen::Auto] {
@@ -142,18 +94,6 @@ fn every_recorded_request_passes_untouched_to_who_issued_what_it_names() {
     }
     assert!(count > 0);
     println!("{count} recorded requests pass");
-}
-
-fn events(stream: &[u8], cuts: &[usize]) -> Vec<RawEvent> {
-    let mut decoder = SseDecoder::default();
-    let mut events = Vec::new();
-    let mut at = 0;
-    for &cut in cuts.iter().chain([&stream.len()]) {
-        decoder.feed(Bytes::copy_from_slice(&stream[at..cut]), &mut events).unwrap();
-        at = cut;
-    }
-    events.extend(decoder.finish().unwrap());
-    events
 }
 
 /// What came of a stream that passed.
@@ -209,7 +149,7 @@ fn every_recorded_stream_passes_untouched_but_for_its_cost() {
         let name = &exchange.name;
         let data: Vec<Value> =
             stream.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?).ok()).collect();
-        let whole = pass(events(stream.as_bytes(), &[]));
+        let whole = pass(events([stream.as_bytes()]));
         // Recordings of several answers in one go are no stream of any provider.
         let answers = data.iter().filter(|event| event["type"] == "response.created").count();
         if answers > 1 {
@@ -258,7 +198,7 @@ fn every_recorded_stream_passes_untouched_but_for_its_cost() {
 fn every_recorded_answer_is_read() {
     let Some(exchanges) = responses() else { return };
     let mut count = 0;
-    for exchange in exchanges.iter().filter(|exchange| exchange.stream.is_none() && exchange.status == 200) {
+    for exchange in exchanges.iter().filter(|exchange| exchange.is_whole()) {
         let name = &exchange.name;
         let body = Bytes::from(exchange.body.to_string());
         let facts = Responses.read_answer(&body, &Profile::OPENAI).unwrap_or_else(|error| panic!("{name}: {error:?}"));
@@ -283,20 +223,6 @@ fn every_recorded_answer_is_read() {
     }
     assert!(count > 0);
     println!("{count} recorded answers read");
-}
-
-/// How a provider of another dialect is read.
-fn upstream(exchange: &Exchange) -> Option<Box<dyn UpstreamDialect>> {
-    Some(match &*exchange.dialect {
-        "openai-chat" => {
-            let profile = built_in(&exchange.provider).map_or(Profile::OPENAI, |provider| provider.profile);
-            let speaks_chat = profile.dialect == Profile::OPENAI.dialect;
-            Box::new(ChatUpstream::new(if speaks_chat { profile } else { Profile::OPENAI }))
-        }
-        "anthropic-messages" => Box::new(Anthropic),
-        "gemini" => Box::new(Gemini),
-        _ => return None,
-    })
 }
 
 /// Text, refusals, summaries, calls and how it ended, of a `response` object.
@@ -358,11 +284,10 @@ fn meant(answer: &Answer) -> Value {
 
 #[test]
 fn every_recorded_answer_of_another_dialect_is_written_with_all_that_it_says() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = others() else { return };
     let request = scanned(PLAIN);
     let mut count = 0;
-    for exchange in exchanges.iter().filter(|exchange| exchange.stream.is_none() && exchange.status == 200) {
-        let Some(dialect) = upstream(exchange) else { continue };
+    for (exchange, dialect) in exchanges.iter().filter(|(exchange, _)| exchange.is_whole()) {
         let name = &exchange.name;
         let text = exchange.body.as_str().map_or_else(|| exchange.body.to_string(), str::to_owned);
         let answer = match dialect.decode_answer(text.as_bytes(), "some/model", &Undo::default()) {
@@ -398,7 +323,7 @@ fn every_recorded_answer_of_another_dialect_is_written_with_all_that_it_says() {
 fn assembled(name: &str, stream: &str) -> Value {
     let mut output: Vec<Value> = Vec::new();
     let mut ended = Value::Null;
-    for (number, event) in events(stream.as_bytes(), &[]).into_iter().filter(|event| !event.is_comment()).enumerate() {
+    for (number, event) in events([stream.as_bytes()]).into_iter().filter(|event| !event.is_comment()).enumerate() {
         assert!(ended.is_null(), "{name}: something follows the end");
         let data: Value = serde_json::from_str(event.data()).unwrap();
         assert_eq!(data["type"], event.name(), "{name}");
@@ -443,17 +368,17 @@ fn assembled(name: &str, stream: &str) -> Value {
 
 #[test]
 fn every_recorded_stream_of_another_dialect_is_written_with_all_that_it_says() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = others() else { return };
     let request = scanned(br#"{"model":"m","input":"hi","stream":true}"#);
     let mut count = 0;
-    for exchange in &exchanges {
-        let (Some(stream), Some(dialect)) = (&exchange.stream, upstream(exchange)) else { continue };
+    for (exchange, dialect) in &exchanges {
+        let Some(stream) = &exchange.stream else { continue };
         let name = &exchange.name;
         let mut decoder = dialect.stream_decoder("some/model", Undo::default());
         let mut read = Vec::new();
         let mut whole = false;
         let mut fine = true;
-        for event in events(stream.as_bytes(), &[]).iter().filter(|event| !event.is_comment()) {
+        for event in events([stream.as_bytes()]).iter().filter(|event| !event.is_comment()) {
             match decoder.event(event.name(), event.data(), &mut read) {
                 Ok(Step::Continue) => {}
                 Ok(Step::End) => {
@@ -517,8 +442,10 @@ proptest! {
         .map(|(name, data)| format!("event: {name}\r\ndata: {data}\r\n\r\n"))
         .concat();
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
+        cuts.extend([0, stream.len()]);
         cuts.sort_unstable();
-        let (whole, cut) = (pass(events(stream.as_bytes(), &[])), pass(events(stream.as_bytes(), &cuts)));
+        let pieces = cuts.windows(2).map(|pair| &stream.as_bytes()[pair[0]..pair[1]]);
+        let (whole, cut) = (pass(events([stream.as_bytes()])), pass(events(pieces)));
         prop_assert_eq!(&whole.text, &cut.text);
         prop_assert!(matches!(cut.end, Onward::Whole));
         prop_assert_eq!(whole.text.replace(",\"cost\":0.000000007", ""), stream);
