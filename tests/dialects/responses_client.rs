@@ -208,7 +208,8 @@ fn every_recorded_answer_is_read() {
         assert_eq!(Some(tokens.output), exchange.body["usage"]["output_tokens"].as_u64(), "{name}");
         let is_incomplete = exchange.body["status"] == "incomplete";
         assert_eq!(facts.stop == Stop::Length, is_incomplete, "{name}");
-        assert!(facts.issued.contains(&hash(exchange.body["id"].as_str().unwrap())), "{name}");
+        let is_kept = exchange.body["store"] != false;
+        assert_eq!(facts.issued.contains(&hash(exchange.body["id"].as_str().unwrap())), is_kept, "{name}");
         for item in exchange.body["output"].as_array().unwrap() {
             for member in ["id", "encrypted_content"] {
                 assert!(item[member].as_str().is_none_or(|text| facts.issued.contains(&hash(text))), "{name}");

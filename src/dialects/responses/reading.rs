@@ -93,11 +93,13 @@ pub(super) fn event(data: &str) -> Result<EventReading<'_>, Fault> {
 
 fn response<'a>(cursor: &mut Cursor<'a>) -> Result<Reading<'a>, Fault> {
     let mut reading = Reading::default();
+    let (mut id, mut is_kept) = (None, true);
     let start = cursor.position();
     let mut members = cursor.object()?;
     while let Some(key) = cursor.key(&mut members)? {
         match (key.name.raw(), cursor.kind()?) {
-            ("id", Kind::String) => reading.issued.push(hash(&cursor.string()?.decode())),
+            ("id", Kind::String) => id = Some(cursor.string()?),
+            ("store", Kind::Bool) => is_kept = cursor.boolean()?,
             ("status", Kind::String) => reading.status = cursor.string()?,
             ("error", Kind::Object | Kind::String) => {
                 let range = cursor.skip()?;
@@ -113,6 +115,8 @@ fn response<'a>(cursor: &mut Cursor<'a>) -> Result<Reading<'a>, Fault> {
             _ => cursor.pass()?,
         }
     }
+    // Of an answer that is not kept only the items can be named again.
+    reading.issued.extend(id.filter(|_| is_kept).map(|id| hash(&id.decode())));
     reading.end = cursor.position() - 1;
     reading.json = cursor.slice(start..cursor.position());
     Ok(reading)
