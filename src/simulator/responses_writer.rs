@@ -149,6 +149,12 @@ impl<'a> Writer<'a> {
 
     fn object(&self, status: &str, details: Value, output: Vec<Value>, usage: Value) -> Value {
         let body = self.request.body;
+        let mut text = json!({"format": {"type": "text"}});
+        if self.provider() == Provider::OpenAi {
+            text.set("verbosity", json!("medium"));
+        }
+        let is_router = self.provider() == Provider::OpenRouter;
+        let reasoning = if is_router { Value::Null } else { json!({"effort": null, "summary": null}) };
         let mut told = Map::new();
         for (name, default) in [
             ("instructions", Value::Null),
@@ -156,20 +162,23 @@ impl<'a> Writer<'a> {
             ("parallel_tool_calls", json!(true)),
             ("previous_response_id", Value::Null),
             ("prompt_cache_key", Value::Null),
-            ("reasoning", json!({"effort": null, "summary": null})),
+            ("reasoning", reasoning),
             ("temperature", json!(1.0)),
-            ("text", json!({"format": {"type": "text"}, "verbosity": "medium"})),
+            ("text", text),
             ("tool_choice", json!("auto")),
             ("tools", json!([])),
             ("top_p", json!(1.0)),
             ("truncation", json!("disabled")),
             ("metadata", json!({})),
             ("user", Value::Null),
-        ] {
+        ]
+        .into_iter()
+        .filter(|(name, _)| !(is_router && *name == "user"))
+        {
             let given = Some(body[name].clone()).filter(|given| !given.is_null());
             told.insert(name.to_owned(), given.unwrap_or(default));
         }
-        let keeps = self.provider() != Provider::OpenRouter && body["store"] != false;
+        let keeps = !is_router && body["store"] != false;
         let mut object = json!({
             "id": self.id, "object": "response", "created_at": self.created, "status": status, "background": false, "error": null,
             "incomplete_details": details, "model": models::answering_name(self.provider(), self.request.model), "output": output,

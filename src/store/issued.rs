@@ -77,3 +77,85 @@ pub(super) fn keep(transaction: &Transaction<'_>, issued: &Issued) -> rusqlite::
         .execute(params![at.saturating_sub(KEPT), forgotten])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use aipipe_actors::tenant::policy::Policy;
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+    use crate::store::samples::{provider, tenant};
+    use crate::store::{MasterKeySource, Settings, Store, Synchronous};
+
+    fn open(directory: &std::path::Path) -> Store {
+        let settings = Settings {
+            path: directory.join("aipipe.db"),
+            master_key: MasterKeySource::FileBesideDatabase,
+            synchronous: Synchronous::Normal,
+        };
+        Store::open(settings).unwrap().0
+    }
+
+    fn issued(name: &str, hashes: &[u128], at: Timestamp) -> Issued {
+        let hashes = hashes.iter().copied().map(IssuedHash).collect();
+        Issued { tenant: tenant(name), provider: provider("openai"), key: IssuedHash(9), at, hashes }
+    }
+
+    async fn known(store: &Store, name: &str, hashes: &[u128]) -> Vec<u128> {
+        let asked = hashes.iter().copied().map(IssuedHash).collect();
+        let found = store.issued(&tenant(name), asked).await.unwrap();
+        let is_right = |issuer: &Issuer| *issuer == Issuer { provider: provider("openai"), key: IssuedHash(9) };
+        assert!(found.iter().all(|(_, issuer)| is_right(issuer)));
+        found.into_iter().map(|(hash, _)| hash.0).collect()
+    }
+
+    #[tokio::test]
+    async fn each_tenant_knows_its_own_also_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        for name in ["acme", "other"] {
+            store.put_tenant(&tenant(name), Policy::default()).await.unwrap();
+        }
+        store.ledger().issue(&issued("acme", &[1, u128::MAX], Timestamp::now()));
+        store.ledger().issue(&issued("default", &[2], Timestamp::now()));
+        // Nobody by this name exists.
+        store.ledger().issue(&issued("nobody", &[3], Timestamp::now()));
+        drop(store);
+        let store = open(directory.path());
+        let all = [1, 2, 3, u128::MAX];
+        assert_eq!(known(&store, "acme", &all).await, [1, u128::MAX]);
+        assert_eq!(known(&store, "default", &all).await, [2]);
+        assert_eq!(known(&store, "other", &all).await, [0; 0]);
+        assert_eq!(known(&store, "nobody", &all).await, [0; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_tenant_made_anew_knows_nothing_of_the_former() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        let acme = tenant("acme");
+        store.put_tenant(&acme, Policy::default()).await.unwrap();
+        let before = Timestamp::now();
+        store.ledger().issue(&issued("acme", &[1], before));
+        assert_eq!(known(&store, "acme", &[1]).await, [1]);
+        store.delete_tenant(&acme).await.unwrap();
+        store.put_tenant(&acme, Policy::default()).await.unwrap();
+        // A request of the former that ends only now.
+        store.ledger().issue(&issued("acme", &[2], before));
+        assert_eq!(known(&store, "acme", &[1, 2]).await, [0; 0]);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_old_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        let now = Timestamp::now();
+        let days = |days: i64| now - SignedDuration::from_hours(24 * days);
+        store.ledger().issue(&issued("default", &[1], days(31)));
+        store.ledger().issue(&issued("default", &[2], days(29)));
+        store.ledger().issue(&issued("default", &[3], now));
+        assert_eq!(known(&store, "default", &[1, 2, 3]).await, [2, 3]);
+    }
+}
