@@ -92,8 +92,25 @@ pub struct Opening {
     pub cache: CacheUse,
     /// The client's tags.
     pub tags: Vec<String>,
-    /// The decision, as the JSON that `explain` shows; never a prompt.
+    /// The decision, as the JSON that [`Decision::encode`](crate::routing::decision::Decision::encode) writes; never a prompt.
+    #[serde(with = "as_json")]
     pub decision: Arc<str>,
+}
+
+/// JSON text within JSON: as it stands, neither quoted nor escaped.
+mod as_json {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, ser::Error as _};
+    use serde_json::value::RawValue;
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::from_str::<&RawValue>(text).map_err(S::Error::custom)?.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+        Ok(Box::<RawValue>::deserialize(deserializer)?.get().into())
+    }
 }
 
 /// A further attempt: the reservation grows before it is dispatched.
@@ -188,6 +205,8 @@ impl<'de> Deserialize<'de> for IssuedHash {
 /// What a provider issued to a tenant with one answer: nobody else may name it, and nobody but that provider, with that key, has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issued {
+    /// The request that was answered.
+    pub request_id: RequestId,
     /// To whom.
     pub tenant: TenantId,
     /// By whom.

@@ -16,6 +16,9 @@ use super::tenants::Live;
 use crate::dialects::client::Facts;
 use crate::dialects::issued::{Holdings, Stored, StoredKind, hash};
 
+/// Things that a request may name: each costs a read.
+const MOST: usize = 4_096;
+
 impl Gateway {
     /// Of all that a request names, what was issued to its tenant.
     ///
@@ -26,6 +29,10 @@ impl Gateway {
         let named: Vec<IssuedHash> = stored.chain(facts.mentioned.iter().copied()).collect();
         if named.is_empty() {
             return Ok(Holdings::default());
+        }
+        if facts.stored.len() > MOST {
+            let message = format!("the request names more than {MOST} things that a provider keeps");
+            return Err(Refusal::invalid(None, message));
         }
         let issued = self.store.issued(&tenant.id, named).await.map_err(|error| {
             tracing::error!(tenant = %tenant.id, %error, "what was issued to a tenant cannot be read");

@@ -331,6 +331,7 @@ impl Course {
         }
         let provider = call.model.provider.clone();
         self.gateway.ledger.issue(&Issued {
+            request_id: self.digest.request_id,
             tenant: self.tenant.id.clone(),
             key: self.tenant.key_hash(&provider),
             provider,

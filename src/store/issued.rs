@@ -55,7 +55,7 @@ pub(super) fn keep(transaction: &Transaction<'_>, issued: &Issued) -> rusqlite::
     let at = nanos(issued.at);
     let default = TenantId::default_tenant();
     let mut insert = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO issued (tenant, hash, provider, key, at) SELECT ?1, ?2, ?3, ?4, ?5 \
+        "INSERT OR REPLACE INTO issued (tenant, hash, provider, key, at, request) SELECT ?1, ?2, ?3, ?4, ?5, ?7 \
          WHERE ?1 = ?6 OR EXISTS (SELECT 1 FROM tenants WHERE id = ?1 AND created_at <= ?5)",
     )?;
     let (tenant, provider) = (issued.tenant.as_str(), issued.provider.as_str());
@@ -66,7 +66,8 @@ pub(super) fn keep(transaction: &Transaction<'_>, issued: &Issued) -> rusqlite::
             provider,
             issued.key.0.to_be_bytes(),
             at,
-            default.as_str()
+            default.as_str(),
+            issued.request_id.as_bytes(),
         ])?;
     }
     let forgotten = FORGOTTEN_AT_ONCE.max(i64::try_from(issued.hashes.len()).unwrap_or(i64::MAX));
@@ -86,7 +87,7 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use super::*;
-    use crate::store::samples::{provider, tenant};
+    use crate::store::samples::{id, provider, tenant};
     use crate::store::{MasterKeySource, Settings, Store, Synchronous};
 
     fn open(directory: &std::path::Path) -> Store {
@@ -100,7 +101,7 @@ mod tests {
 
     fn issued(name: &str, hashes: &[u128], at: Timestamp) -> Issued {
         let hashes = hashes.iter().copied().map(IssuedHash).collect();
-        Issued { tenant: tenant(name), provider: provider("openai"), key: IssuedHash(9), at, hashes }
+        Issued { request_id: id(1), tenant: tenant(name), provider: provider("openai"), key: IssuedHash(9), at, hashes }
     }
 
     async fn known(store: &Store, name: &str, hashes: &[u128]) -> Vec<u128> {

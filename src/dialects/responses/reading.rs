@@ -2,7 +2,6 @@
 
 use aipipe_actors::ledger::IssuedHash;
 
-use super::scan::references;
 use crate::dialects::client::Slot;
 use crate::dialects::conversation::{Stop, Usage};
 use crate::dialects::issued::hash;
@@ -144,10 +143,11 @@ fn output<'a>(cursor: &mut Cursor<'a>, reading: &mut Reading<'a>) -> Result<(), 
     Ok(())
 }
 
-/// An item of the output: what it names can be named by this tenant from now on.
+/// An item of the output. Only ids that the provider itself gives are issued: a schema that a client's own server answers with, or a text,
+/// may hold any.
 fn item<'a>(cursor: &mut Cursor<'a>, reading: &mut Reading<'a>) -> Result<(), Fault> {
-    let start = cursor.position();
     let mut kind = None;
+    let mut container = None;
     let mut members = cursor.object()?;
     while let Some(key) = cursor.key(&mut members)? {
         let from = cursor.position();
@@ -156,7 +156,12 @@ fn item<'a>(cursor: &mut Cursor<'a>, reading: &mut Reading<'a>) -> Result<(), Fa
             ("id" | "encrypted_content", Kind::String) => {
                 reading.issued.push(hash(&cursor.string()?.decode()));
             }
-            ("content" | "summary" | "arguments" | "input", _) => {
+            ("container_id", Kind::String) => container = Some(cursor.string()?),
+            ("content", Kind::Array) => {
+                content(cursor, reading)?;
+                reading.content_bytes += cursor.position() - from;
+            }
+            ("summary" | "arguments" | "input", _) => {
                 cursor.pass()?;
                 reading.content_bytes += cursor.position() - from;
             }
@@ -165,10 +170,44 @@ fn item<'a>(cursor: &mut Cursor<'a>, reading: &mut Reading<'a>) -> Result<(), Fa
     }
     let kind = kind.unwrap_or_default();
     reading.calls |= kind == *"function_call" || kind == *"custom_tool_call";
-    if !(kind == *"function_call" || kind == *"custom_tool_call" || kind == *"reasoning") {
-        let mut ids = Vec::new();
-        references(cursor.slice(start..cursor.position()), &mut ids)?;
-        reading.issued.extend(ids.iter().map(|id| hash(id)));
+    if let Some(container) = container.filter(|_| kind == *"code_interpreter_call") {
+        reading.issued.push(hash(&container.decode()));
+    }
+    Ok(())
+}
+
+/// The parts of a message: files that the model made are named where the text points at them.
+fn content(cursor: &mut Cursor<'_>, reading: &mut Reading<'_>) -> Result<(), Fault> {
+    members_of_each(cursor, &mut |cursor, name, kind| {
+        if name != "annotations" || kind != Kind::Array {
+            return cursor.pass();
+        }
+        members_of_each(cursor, &mut |cursor, name, kind| {
+            if !matches!(name, "file_id" | "container_id") || kind != Kind::String {
+                return cursor.pass();
+            }
+            reading.issued.push(hash(&cursor.string()?.decode()));
+            Ok(())
+        })
+    })
+}
+
+/// Visits the members of each object of an array, by name and kind; what is no object is passed over.
+fn members_of_each<'a>(
+    cursor: &mut Cursor<'a>,
+    visit: &mut dyn FnMut(&mut Cursor<'a>, &str, Kind) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut items = cursor.array()?;
+    while cursor.element(&mut items)? {
+        if cursor.kind()? != Kind::Object {
+            cursor.pass()?;
+            continue;
+        }
+        let mut members = cursor.object()?;
+        while let Some(key) = cursor.key(&mut members)? {
+            let kind = cursor.kind()?;
+            visit(cursor, key.name.raw(), kind)?;
+        }
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use aipipe_actors::identity::RequestId;
 use aipipe_actors::ledger::{Closing, Issued, Opening, Raise};
 use serde::{Deserialize, Serialize};
 
@@ -57,13 +58,23 @@ impl Entry<'_> {
         }
     }
 
+    /// Whose record it is.
+    pub(super) fn request_id(&self) -> RequestId {
+        match self {
+            Self::Open(opening) | Self::OpenClose(opening, _) => opening.request_id,
+            Self::Raise(raise) => raise.request_id,
+            Self::Close(closing) => closing.request_id,
+            Self::Issue(issued) => issued.request_id,
+        }
+    }
+
     /// About how long its record is, so that it is written into one allocation.
     fn size_hint(&self) -> usize {
         match self {
-            Self::Open(opening) => 768 + opening.decision.len() * 5 / 4,
+            Self::Open(opening) => 768 + opening.decision.len(),
             Self::Raise(_) => 256,
             Self::Close(closing) => 640 + 512 * closing.attempts.len(),
-            Self::OpenClose(opening, _) => 1408 + opening.decision.len() * 5 / 4,
+            Self::OpenClose(opening, _) => 1408 + opening.decision.len(),
             Self::Issue(issued) => 256 + 36 * issued.hashes.len(),
         }
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use aipipe_actors::catalogue::Capability;
 
-use super::{Encrypted, ItemSpan, Scan, references};
+use super::{Encrypted, ItemSpan, Scan, disguised, is_disguised, references};
 use crate::dialects::issued::{StoredKind, hash};
 use crate::dialects::json::{Cursor, Kind, Text};
 use crate::dialects::mark;
@@ -19,7 +19,6 @@ struct Draft<'a> {
     role: Option<Text<'a>>,
     id: Option<Text<'a>>,
     call_id: Option<Text<'a>>,
-    approval: Option<Text<'a>>,
     encrypted: Option<Text<'a>>,
     said: Said<'a>,
     attachments: u32,
@@ -78,6 +77,7 @@ impl<'a> Scan<'a> {
             cutter.key(key.start);
             let kind = cursor.kind()?;
             match (&*key.name.decode(), kind) {
+                (name, _) if is_disguised(name) => return Err(disguised(name)),
                 (_, Kind::Null) => cursor.pass()?,
                 ("type", Kind::String) => {
                     if draft.kind.is_some() {
@@ -95,7 +95,10 @@ impl<'a> Scan<'a> {
                     continue;
                 }
                 ("call_id", Kind::String) => draft.call_id = Some(cursor.string()?),
-                ("approval_request_id", Kind::String) => draft.approval = Some(cursor.string()?),
+                ("approval_request_id", Kind::String) => {
+                    let id = cursor.string()?.decode();
+                    self.store(&id, StoredKind::Item);
+                }
                 ("encrypted_content", Kind::String) => {
                     if draft.encrypted.is_some() {
                         return Err(self.item_error(".encrypted_content", "is given twice"));
@@ -166,9 +169,6 @@ impl<'a> Scan<'a> {
                 if let Some(id) = id.as_ref().filter(|_| draft.call_id.is_none() && !draft.has_content) {
                     self.store(id, StoredKind::Item);
                 }
-                if let Some(approval) = draft.approval {
-                    self.store(&approval.decode(), StoredKind::Item);
-                }
                 if kind.ends_with("_output") {
                     self.found.thread.results(1);
                 } else {
@@ -215,6 +215,7 @@ impl<'a> Scan<'a> {
         let mut members = cursor.object()?;
         while let Some(key) = cursor.key(&mut members)? {
             match (&*key.name.decode(), cursor.kind()?) {
+                (name, _) if is_disguised(name) => return Err(disguised(name)),
                 ("type", Kind::String) => piece.kind = Some(cursor.string()?),
                 ("text" | "refusal", Kind::String) => piece.text = Some(cursor.string()?),
                 ("image_url" | "file_url", Kind::String) => piece.url = Some(cursor.string()?),

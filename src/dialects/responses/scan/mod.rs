@@ -14,7 +14,7 @@ use crate::dialects::json::{Cursor, Kind};
 use crate::dialects::scan::{BodyScan, Findings, invalid, read};
 use crate::dialects::translate::InvalidRequest;
 
-pub(super) use references::references;
+use references::{is_disguised, references};
 
 /// What is encrypted in an item, and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +101,10 @@ impl Scan<'_> {
     }
 }
 
+fn disguised(name: &str) -> InvalidRequest {
+    invalid(Some(name), format!("`{name}` must be written in small letters"))
+}
+
 impl<'a> BodyScan<'a> for Scan<'a> {
     fn findings(&mut self) -> &mut Findings<'a> {
         &mut self.found
@@ -108,6 +112,7 @@ impl<'a> BodyScan<'a> for Scan<'a> {
 
     fn member(&mut self, cursor: &mut Cursor<'a>, kind: Kind, name: &str) -> Result<(), InvalidRequest> {
         match name {
+            name if is_disguised(name) => Err(disguised(name)),
             "input" => self.input(cursor, kind),
             name => self.setting(cursor, kind, name),
         }

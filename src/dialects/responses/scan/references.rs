@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use crate::dialects::json::{Cursor, Fault, Kind};
 
 /// Members whose value is such an id, or a list of them.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
+    "collection_id",
+    "collection_ids",
     "container",
     "container_id",
     "conversation_id",
@@ -18,6 +20,26 @@ const NAMES: [&str; 11] = [
     "vector_store_ids",
     "video_id",
 ];
+
+/// Members that name what a provider keeps, or that say what an item is.
+const TELLING: [&str; 11] = [
+    "approval_request_id",
+    "container_id",
+    "conversation",
+    "encrypted_content",
+    "file_id",
+    "id",
+    "input",
+    "previous_response_id",
+    "prompt",
+    "tools",
+    "type",
+];
+
+/// Whether a name is one of those in other letters: some servers read it all the same.
+pub(super) fn is_disguised(name: &str) -> bool {
+    TELLING.iter().any(|known| *known != name && known.eq_ignore_ascii_case(name))
+}
 
 /// Gathers the ids that a JSON value names.
 ///
@@ -45,7 +67,8 @@ fn within<'a>(cursor: &mut Cursor<'a>, named: bool, out: &mut Vec<Cow<'a, str>>)
         Kind::Object => {
             let mut members = cursor.object()?;
             while let Some(key) = cursor.key(&mut members)? {
-                within(cursor, NAMES.contains(&&*key.name.decode()), out)?;
+                let name = key.name.decode();
+                within(cursor, NAMES.iter().any(|known| known.eq_ignore_ascii_case(&name)), out)?;
             }
         }
         _ => cursor.pass()?,

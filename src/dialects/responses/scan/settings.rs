@@ -2,7 +2,7 @@
 
 use aipipe_actors::catalogue::Capability;
 
-use super::{Scan, references};
+use super::{Scan, disguised, is_disguised, references};
 use crate::dialects::issued::StoredKind;
 use crate::dialects::json::{Cursor, Kind, Text};
 use crate::dialects::scan::{boolean, effort_named, id_within, invalid, number, objects, string, strings, whole};
@@ -78,6 +78,7 @@ impl<'a> Scan<'a> {
         let mut members = cursor.object()?;
         while let Some(key) = cursor.key(&mut members)? {
             match (&*key.name.decode(), cursor.kind()?) {
+                (name, _) if is_disguised(name) => return Err(disguised(name)),
                 ("type", Kind::String) => {
                     if tool_type.replace(cursor.string()?).is_some() {
                         return Err(invalid(Some("tools"), "`tools` must hold tools with one type each"));

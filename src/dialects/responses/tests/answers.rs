@@ -1,9 +1,12 @@
+use std::collections::BTreeSet;
+
 use aipipe_actors::money::Tokens;
 use serde_json::{Value, json};
 
 use super::{body, frame, try_scan};
 use crate::dialects::client::ClientSurface as _;
 use crate::dialects::conversation::{Answer, Choice, Opaque, Part, Stop, Thought, ToolCall, Usage};
+use crate::dialects::issued::hash;
 use crate::dialects::responses::Responses;
 use crate::dialects::translate::AnswerError;
 use crate::providers::Profile;
@@ -149,4 +152,19 @@ fn an_error_within_a_200_and_what_is_no_answer_are_seen() {
         let error = Responses.read_answer(body.as_bytes(), &Profile::OPENAI).unwrap_err();
         assert_eq!(matches!(error, AnswerError::Provider(_)), is_error, "{body}");
     }
+}
+
+#[test]
+fn only_what_the_provider_itself_gives_is_issued() {
+    let body = json!({"id": "resp_1", "status": "completed", "store": true, "conversation": {"id": "no_1"}, "previous_response_id": "no_2", "output": [
+        {"type": "message", "id": "msg_1", "container_id": "no_3", "content": [{"type": "output_text", "text": "no_4", "file_id": "no_5",
+            "annotations": [{"type": "container_file_citation", "container_id": "cntr_1", "file_id": "file_1"}]}]},
+        {"type": "code_interpreter_call", "id": "ci_1", "container_id": "cntr_2", "code": "no_6"},
+        {"type": "mcp_list_tools", "id": "mcpl_1", "tools": [{"name": "t", "input_schema": {"file_id": "no_7", "container_id": "no_8", "id": "no_9"}}]},
+        {"type": "file_search_call", "id": "fs_1", "results": [{"attributes": {"file_id": "no_10"}}]},
+        {"type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA", "summary": []},
+    ]});
+    let facts = Responses.read_answer(body.to_string().as_bytes(), &Profile::OPENAI).unwrap();
+    let issued = ["cntr_1", "file_1", "msg_1", "ci_1", "cntr_2", "mcpl_1", "fs_1", "rs_1", "gAAA", "resp_1"].map(hash);
+    assert_eq!(facts.issued.iter().collect::<BTreeSet<_>>(), issued.iter().collect());
 }

@@ -20,7 +20,7 @@ fn model() -> Model {
 /// The input as it goes to a provider that issued these.
 fn passed(input: &Value, held: &[(&str, &str)]) -> Value {
     let text = body(json!({"input": input}));
-    let held = held.iter().map(|(text, provider)| (hash(text), ProviderId::parse(*provider).unwrap()));
+    let held = held.iter().map(|(text, provider)| (hash(text), ProviderId::parse(provider).unwrap()));
     let holdings: Holdings = held.collect();
     let target = Target { model: &model(), chosen: Chosen::Named, profile: &Profile::OPENAI, holdings: &holdings };
     let prepared = try_scan(&text).unwrap().pass(&target);

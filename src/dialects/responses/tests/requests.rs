@@ -228,3 +228,19 @@ fn d94_a_null_is_an_absent_member_and_none_may_come_twice() {
         assert!(try_scan(twice).is_err(), "{twice}");
     }
 }
+
+#[test]
+fn a_telling_name_in_other_letters_is_refused() {
+    for text in [
+        r#"{"model":"m","input":"x","Previous_Response_Id":"resp_1"}"#,
+        r#"{"model":"m","input":[{"Type":"item_reference","ID":"rs_1"}]}"#,
+        r#"{"model":"m","input":[{"type":"message","role":"user","content":[{"type":"input_file","FILE_ID":"f"}]}]}"#,
+        r#"{"model":"m","input":"x","tools":[{"TYPE":"file_search","vector_store_ids":["v"]}]}"#,
+    ] {
+        assert!(try_scan(text).is_err(), "{text}");
+    }
+    let escaped = r#"{"model":"m","input":"x","previous_response_\u0069d":"resp_1","tools":[{"type":"file_search","Vector_Store_Ids":["v"]}]}"#;
+    let stored: Vec<String> =
+        try_scan(escaped).unwrap().facts().stored.iter().map(|stored| stored.id.clone()).collect();
+    assert_eq!(stored, ["v", "resp_1"]);
+}
