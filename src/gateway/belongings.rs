@@ -34,7 +34,15 @@ impl Gateway {
             let message = format!("the request names more than {MOST} things that a provider keeps");
             return Err(Refusal::invalid(None, message));
         }
-        let issued = self.store.issued(&tenant.id, named).await.map_err(|error| {
+        self.issued(tenant, named).await
+    }
+
+    /// Of these hashes, what was issued to the tenant by a provider whose key it still uses.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub(super) async fn issued(&self, tenant: &Live, hashes: Vec<IssuedHash>) -> Result<Holdings, Refusal> {
+        let issued = self.store.issued(&tenant.id, hashes).await.map_err(|error| {
             tracing::error!(tenant = %tenant.id, %error, "what was issued to a tenant cannot be read");
             Refusal::unavailable("what providers keep for this tenant cannot be read; the operator's log says why")
         })?;

@@ -1,6 +1,8 @@
 //! What is asked about an answer that a provider keeps: to see it, to delete it. Only its own tenant may, and only the provider that has it
 //! is asked, with the key that it was made with.
 
+use std::time::Duration;
+
 use aipipe_actors::fault::Fault;
 use http::{Method, StatusCode};
 use tokio::time::timeout;
@@ -38,25 +40,23 @@ impl Gateway {
             let message = format!("Response with id '{}' not found.", errand.id);
             Refusal::new(StatusCode::NOT_FOUND, "not_found", message)
         };
-        let issued = self.store.issued(&tenant.id, vec![hash(errand.id)]).await.map_err(|error| {
-            tracing::error!(tenant = %tenant.id, %error, "what was issued to a tenant cannot be read");
-            Refusal::unavailable("what providers keep for this tenant cannot be read; the operator's log says why")
-        })?;
-        let (_, issuer) = issued.into_iter().next().ok_or_else(not_found)?;
+        let named = hash(errand.id);
+        let holdings = self.issued(tenant, vec![named]).await?;
+        let provider = holdings.holder(named).ok_or_else(not_found)?;
         let setup = self.setup.load_full();
-        let upstream = setup.upstreams.get(&issuer.provider).ok_or_else(not_found)?;
+        let upstream = setup.upstreams.get(provider).ok_or_else(not_found)?;
         let profile = &upstream.config.profile;
         // An id that could lead elsewhere in the address was issued by nobody.
         let is_plain = errand.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-        let path = profile.paths.responses.filter(|_| is_plain && tenant.key_hash(&issuer.provider) == issuer.key);
+        let path = profile.paths.responses.filter(|_| is_plain);
         let path = path.ok_or_else(not_found)?;
-        let broken = |error: Broken| failed(issuer.provider.as_str(), error.fault, &error.message);
+        let broken = |error: Broken| failed(provider.as_str(), error.fault, &error.message);
         let mut url = upstream.url(&format!("{path}/{}{}", errand.id, errand.detail)).map_err(broken)?;
         if !errand.parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(&errand.parameters);
         }
         let call = Call { url, headers: upstream.headers.clone(), body: bytes::Bytes::new() };
-        let key = tenant.key(&issuer.provider);
+        let key = tenant.key(provider);
         let patience = setup.config.reliability.first_byte_timeout;
         let answer = async {
             let response =
@@ -66,12 +66,12 @@ impl Gateway {
             let body = read_body(response, most).await.map_err(broken)?;
             Ok((status, body))
         };
-        let silent = || failed(issuer.provider.as_str(), Fault::Silent, "nothing came in time");
+        let silent = || failed(provider.as_str(), Fault::Silent, "nothing came in time");
         let (status, body) = timeout(patience, answer).await.unwrap_or_else(|_| Err(silent()))?;
         match status {
             status if status.is_success() => Ok(body),
             StatusCode::NOT_FOUND => Err(not_found()),
-            status => Err(refused(issuer.provider.as_str(), upstream.read_error(status, &body))),
+            status => Err(refused(provider.as_str(), upstream.read_error(status, &body))),
         }
     }
 }
@@ -91,6 +91,8 @@ fn failed(provider: &str, fault: Fault, message: &str) -> Refusal {
     let consequence = fault.consequence();
     let status = consequence.status.and_then(|status| StatusCode::from_u16(status).ok());
     let code = consequence.code.unwrap_or("upstream_error");
+    let status = status.unwrap_or(StatusCode::BAD_GATEWAY);
+    let waits = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
     let message = format!("{provider}: {}: {message}", explanation(fault));
-    Refusal::new(status.unwrap_or(StatusCode::BAD_GATEWAY), code, message)
+    Refusal { retry_after: waits.then_some(Duration::from_secs(1)), ..Refusal::new(status, code, message) }
 }
