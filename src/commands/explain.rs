@@ -25,6 +25,7 @@ use comfy_table::{CellAlignment, Table};
 use super::{configuration, print};
 use crate::config::{self, Config};
 use crate::dialects::client::Addressed;
+use crate::dialects::issued::Holdings;
 use crate::dialects::scan::PromptHasher;
 use crate::dialects::surface;
 use crate::gateway::Setup;
@@ -85,7 +86,7 @@ fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Decision> {
         wishes: Preferences::default(),
         along: http::HeaderMap::new(),
     };
-    let digest = prepare::digest(&*request, label, &setup, &PromptHasher::default())
+    let digest = prepare::digest(&*request, label, &setup, &PromptHasher::default(), &Holdings::default())
         .map_err(|refusal| anyhow::anyhow!(refusal.message))?;
     let default = policy.default_complexity.unwrap_or(DEFAULT_COMPLEXITY);
     let assessed = assess(&digest.features, &config::shipped_weights(), default);

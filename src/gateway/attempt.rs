@@ -113,12 +113,15 @@ impl Attempt<'_> {
                     // What was just written is read as it would be from the cache.
                     let mut facts = self.surface.read_answer(&body, profile)?;
                     facts.usage = answer.usage;
+                    // Its ids are AiPipe's own, and nothing of it is kept anywhere.
+                    facts.issued.clear();
                     Ok(Whole { body, facts })
                 })
             }
         };
-        let whole = whole.map_err(|error| self.no_answer(error))?;
+        let mut whole = whole.map_err(|error| self.no_answer(error))?;
         course.content(whole.facts.content_bytes);
+        course.issued(std::mem::take(&mut whole.facts.issued));
         if let Some(usage) = whole.facts.usage {
             course.usage(usage);
         }
@@ -192,6 +195,7 @@ impl Attempt<'_> {
             if let Some(usage) = seen.usage {
                 course.usage(usage);
             }
+            course.issued(seen.issued);
             match seen.course {
                 Onward::More => {}
                 Onward::Whole => stream.is_whole = true,

@@ -10,7 +10,9 @@ use std::time::Duration;
 use aipipe_actors::catalogue::{Capability, Model};
 use aipipe_actors::fault::Fault;
 use aipipe_actors::identity::{ModelId, ProviderId};
-use aipipe_actors::ledger::{Attempt, CacheUse, Closing, LedgerUnavailable, Opening, Outcome, Raise};
+use aipipe_actors::ledger::{
+    Attempt, CacheUse, Closing, Issued, IssuedHash, LedgerUnavailable, Opening, Outcome, Raise,
+};
 use aipipe_actors::metrics::Completed;
 use aipipe_actors::money::{NanoUsd, Rates, Tokens};
 use aipipe_actors::provider::health::CallReport;
@@ -57,6 +59,7 @@ struct Call {
     content_bytes: u64,
     /// Of these, what came after the figures in `usage`.
     uncounted_bytes: u64,
+    issued: Vec<IssuedHash>,
 }
 
 /// What a call comes to.
@@ -171,6 +174,7 @@ impl Course {
             usage: None,
             content_bytes: 0,
             uncounted_bytes: 0,
+            issued: Vec::new(),
         });
         Ok(())
     }
@@ -242,6 +246,13 @@ impl Course {
         }
     }
 
+    /// The provider issued these with the answer.
+    pub fn issued(&mut self, hashes: Vec<IssuedHash>) {
+        if let Some(call) = &mut self.call {
+            call.issued.extend(hashes);
+        }
+    }
+
     /// What the whole request costs if the call under way ends with these figures; `None` where the model has no price.
     pub fn price(&self, usage: &Usage) -> Option<NanoUsd> {
         let call = self.call.as_ref()?;
@@ -287,6 +298,7 @@ impl Course {
 
     fn end_call(&mut self, outcome: Outcome, fault: Option<(Fault, &str)>) {
         let Some(call) = self.call.take() else { return };
+        self.keep_issued(&call);
         let bill = self.bill(&call, fault.map(|(fault, _)| fault));
         let latency = call.started.elapsed();
         if let Some((_, address)) = self.gateway.world.providers.load().get(&call.model.provider) {
@@ -314,6 +326,22 @@ impl Course {
             rates: bill.rates,
             cost: bill.cost,
             fault: fault.map(|(fault, _)| fault.name().to_owned()),
+        });
+    }
+
+    /// Written down before the client has the end of its answer, so that it may name these at once.
+    fn keep_issued(&self, call: &Call) {
+        if call.issued.is_empty() {
+            return;
+        }
+        let provider = call.model.provider.clone();
+        self.gateway.ledger.issue(&Issued {
+            request_id: self.digest.request_id,
+            tenant: self.tenant.id.clone(),
+            key: self.tenant.key_hash(&provider),
+            provider,
+            at: self.arrival.at,
+            hashes: call.issued.clone(),
         });
     }
 

@@ -3,6 +3,7 @@
 //! A request's own task carries its body and its stream; actors only decide. The way:
 //!
 //! 1. [`prepare`]: one scan of the body and the headers' wishes become a [`Digest`](aipipe_actors::routing::digest::Digest).
+//!    What it names that a provider keeps must be the tenant's own ([`belongings`]).
 //! 2. [`pipeline`]: the tenant's actor chooses, reserves and hands the choice to the provider's actor, which grants a place. Without its
 //!    ticket nothing is called.
 //! 3. [`course`]: the request is in the journal before the first byte goes upstream, and is settled exactly once, however it ends.
@@ -14,9 +15,11 @@
 
 mod admin;
 pub mod attempt;
+pub mod belongings;
 pub mod counting;
 pub mod course;
 pub mod drain;
+pub mod errands;
 pub mod failure;
 pub mod outgoing;
 pub mod pipeline;

@@ -31,6 +31,7 @@ use super::tenants::Live;
 use super::{Gateway, Setup};
 use crate::dialects::client::{Addressed, Frame, annotate};
 use crate::dialects::conversation::Stop;
+use crate::dialects::issued::Holdings;
 use crate::dialects::surface;
 use crate::providers::Profile;
 
@@ -75,6 +76,13 @@ pub struct Answered {
     pub body: AnswerBody,
 }
 
+/// A decision and what it was made on.
+pub(super) struct Explained {
+    pub(super) decision: Decision,
+    pub(super) digest: Arc<Digest>,
+    pub(super) holdings: Holdings,
+}
+
 /// The body of an answer.
 pub enum AnswerBody {
     /// All of it.
@@ -99,7 +107,8 @@ impl Gateway {
         let surface = surface(label.dialect);
         let request = surface.scan(&body, &addressed)?;
         let along = label.along.clone();
-        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher)?);
+        let holdings = self.holdings(&tenant, request.facts()).await?;
+        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
         let total = setup.config.reliability.total_timeout;
         let limit = digest.preferences.timeout.map_or(total, |timeout| timeout.min(total));
         let journey = Journey {
@@ -107,7 +116,7 @@ impl Gateway {
             tenant: &tenant,
             deadline: arrival.instant + limit,
             setup: &setup,
-            outbound: Outbound::new(surface, &*request, &digest, along),
+            outbound: Outbound::new(surface, &*request, &digest, along, holdings),
             passed: Vec::new(),
             failure: None,
             has_repeated: false,
@@ -122,7 +131,7 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] where the body is none, or nobody decides.
     pub async fn explain(&self, tenant: &Live, label: Label, body: &[u8]) -> Result<Decision, Refusal> {
-        Ok(self.explained(tenant, label, &Addressed::default(), body).await?.1)
+        Ok(self.explained(tenant, label, &Addressed::default(), body).await?.decision)
     }
 
     /// The same with what the decision was made on.
@@ -132,13 +141,14 @@ impl Gateway {
         label: Label,
         addressed: &Addressed<'_>,
         body: &[u8],
-    ) -> Result<(Arc<Digest>, Decision), Refusal> {
+    ) -> Result<Explained, Refusal> {
         let setup = self.setup.load_full();
         let request = surface(label.dialect).scan(body, addressed)?;
-        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher)?);
+        let holdings = self.holdings(tenant, request.facts()).await?;
+        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
         let deadline = Instant::now() + setup.config.reliability.total_timeout;
         let decision = tenant.address.call(deadline, |port| Message::Explain(digest.clone(), port)).await;
-        Ok((digest, decision.map_err(refused_call)?))
+        Ok(Explained { decision: decision.map_err(refused_call)?, digest, holdings })
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::dialects::client::{Onward, Price, Seen, StreamReading};
 use crate::dialects::conversation::{Event, Usage};
-use crate::dialects::translate::{Malformed, Step, StreamDecoder, StreamEncoder};
+use crate::dialects::translate::{ClientError, Malformed, Step, StreamDecoder, StreamEncoder};
 use crate::upstream::sse::RawEvent;
 
 /// A stream that is translated on its way.
@@ -67,7 +67,7 @@ impl StreamReading for Translating {
             Ok(Step::Error(error)) => Onward::Error(error),
             Err(malformed) => Onward::Malformed(malformed),
         };
-        Seen { content, usage, course }
+        Seen { content, usage, course, ..Seen::default() }
     }
 
     fn close(&mut self, out: &mut Vec<Bytes>) -> Result<(), Malformed> {
@@ -81,5 +81,11 @@ impl StreamReading for Translating {
         let mut written = Vec::new();
         self.encoder.finish(cost.as_deref(), &mut written);
         out.push(Bytes::from(written));
+    }
+
+    fn fail(&mut self, error: &ClientError<'_>) -> Option<Bytes> {
+        let mut written = Vec::new();
+        self.encoder.error(error, &mut written);
+        Some(Bytes::from(written))
     }
 }

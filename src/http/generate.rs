@@ -83,7 +83,7 @@ pub(super) async fn generate(gateway: &Arc<Gateway>, entrance: Entrance<'_>, req
 pub(super) fn along(dialect: ClientDialect, headers: &HeaderMap) -> HeaderMap {
     let names: &[HeaderName] = match dialect {
         ClientDialect::Messages => &[ANTHROPIC_VERSION, ANTHROPIC_BETA],
-        ClientDialect::Chat | ClientDialect::Embeddings | ClientDialect::Gemini => &[],
+        ClientDialect::Chat | ClientDialect::Embeddings | ClientDialect::Gemini | ClientDialect::Responses => &[],
     };
     let mut along = HeaderMap::new();
     for name in names {

@@ -17,6 +17,7 @@ mod messages;
 mod metrics;
 mod models;
 mod reply;
+mod responses;
 mod route;
 pub mod server;
 mod tenancy;
@@ -60,7 +61,11 @@ fn client_endpoints() -> Router<Arc<Gateway>> {
     for version in ["", "/v1"] {
         router = router
             .route(&format!("{version}/chat/completions"), post(generate::chat_completions))
-            .route(&format!("{version}/embeddings"), post(generate::embeddings));
+            .route(&format!("{version}/embeddings"), post(generate::embeddings))
+            .route(&format!("{version}/responses"), post(responses::create))
+            .route(&format!("{version}/responses/{{id}}"), get(responses::one).delete(responses::one))
+            .route(&format!("{version}/responses/{{id}}/input_items"), get(responses::input_items))
+            .route(&format!("{version}/responses/{{id}}/cancel"), post(responses::cancel));
     }
     for version in ["/v1", "/v1/v1"] {
         router = router

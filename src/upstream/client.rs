@@ -5,7 +5,7 @@ use std::time::Duration;
 use aipipe_actors::fault::Fault;
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
@@ -80,26 +80,27 @@ impl Client {
     /// # Errors
     /// [`Broken`] where no head came.
     pub async fn send(&self, call: Call, auth: Auth, key: Option<&SecretString>) -> Result<reqwest::Response, Broken> {
-        let Call { url, mut headers, body } = call;
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        authenticate(&mut headers, auth, key)?;
-        let call = self.reaching(&url).post(url).headers(headers).body(body);
-        call.send().await.map_err(|error| broken(&error))
+        self.request(Method::POST, call, auth, key).await
     }
 
-    /// Asks for what an address holds.
+    /// The same with another method.
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub async fn get(
+    pub async fn request(
         &self,
-        url: Url,
-        mut headers: HeaderMap,
+        method: Method,
+        call: Call,
         auth: Auth,
         key: Option<&SecretString>,
     ) -> Result<reqwest::Response, Broken> {
+        let Call { url, mut headers, body } = call;
+        if method == Method::POST {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         authenticate(&mut headers, auth, key)?;
-        self.reaching(&url).get(url).headers(headers).send().await.map_err(|error| broken(&error))
+        let call = self.reaching(&url).request(method, url).headers(headers).body(body);
+        call.send().await.map_err(|error| broken(&error))
     }
 
     fn reaching(&self, url: &Url) -> &reqwest::Client {

@@ -20,6 +20,7 @@ mod monitoring;
 mod mutated;
 mod process;
 mod refusals;
+mod responses;
 mod sdks;
 mod support;
 mod tenants;

@@ -248,3 +248,20 @@ async fn explain_and_route_tell_the_same_decision() {
     assert_eq!(explained, routed);
     assert!(simulator.calls().is_empty());
 }
+
+#[tokio::test]
+async fn what_a_provider_keeps_for_a_tenant_is_known_after_a_death() {
+    let (directory, simulator) = place().await;
+    let mut daemon = Daemon::start(directory.path(), &simulator).await;
+    let body = json!({"model": MODEL, "input": "Hello.", "stream": true});
+    let request = daemon.client.post(daemon.url("/v1/responses")).body(body.to_string());
+    let answer = Answer::read(request.send().await.unwrap()).await.ok();
+    let created = answer.text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    let id = serde_json::from_str::<Value>(created).unwrap()["response"]["id"].as_str().unwrap().to_owned();
+    daemon.signal(Signal::KILL);
+    daemon.child.wait().await.unwrap();
+
+    let daemon = Daemon::start(directory.path(), &simulator).await;
+    let kept = daemon.client.get(daemon.url(&format!("/v1/responses/{id}"))).send().await.unwrap();
+    assert_eq!(Answer::read(kept).await.ok().json()["id"], id.as_str());
+}
