@@ -1,5 +1,6 @@
 //! The program's commands, one file each.
 
+mod benchmark;
 mod check;
 mod demo;
 mod explain;
@@ -40,6 +41,8 @@ enum Command {
     Check,
     /// Show the routing decision for a prompt, without sending it
     Explain(explain::Arguments),
+    /// Reproduce the published routing benchmark and its cost tables, offline
+    Benchmark(benchmark::Arguments),
 }
 
 /// Parses the arguments and runs the command they name.
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Check) => check::run(file),
         Some(Command::Explain(arguments)) => explain::run(file, &arguments),
+        Some(Command::Benchmark(arguments)) => benchmark::run(&arguments),
     }
 }
 
