@@ -26,7 +26,8 @@ use comfy_table::{CellAlignment, Table};
 use super::{configuration, print};
 use crate::config::{self, Config};
 use crate::dialects::client::Addressed;
-use crate::dialects::scan::{PromptHasher, scan};
+use crate::dialects::openai_chat::scan::scan;
+use crate::dialects::scan::PromptHasher;
 use crate::dialects::surface;
 use crate::gateway::Setup;
 use crate::gateway::prepare::{self, Label};
@@ -94,7 +95,7 @@ const LEAST: f64 = 0.02;
 /// What moved the score of a body, the strongest first.
 fn movers(body: &str) -> anyhow::Result<Vec<Mover>> {
     let scanned = scan(body.as_bytes())?;
-    let ask = scanned.ask();
+    let ask = scanned.found.ask();
     let features = Features::measure(&ask.view());
     let strongest = config::shipped_weights().movers(&features).into_iter().filter(|(_, adds)| adds.abs() >= LEAST);
     Ok(strongest
