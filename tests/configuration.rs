@@ -427,7 +427,7 @@ fn the_built_in_catalogue_has_what_routing_needs() {
         mini.rates.unwrap().cost(&Tokens { input: 123, output: 400, ..Tokens::default() }).to_string(),
         "0.000258450"
     );
-    assert!(mini.auto && (mini.quality - 0.11).abs() < 0.005);
+    assert!(mini.auto && (mini.quality - 0.093).abs() < 0.005);
     assert!(config.catalogue.at_provider("openai", "gpt-4.1-nano").is_none(), "retired before the catalogue was made");
 }
 
@@ -475,7 +475,7 @@ fn the_benchmark_catalogue_switches_where_it_says() {
     // adjusted = raw / quality^((complexity - 0.25) * 6) is equal for both at:
     let exponent = (cost(sonnet) / cost(mini)).ln() / (sonnet.quality / mini.quality).ln();
     let complexity = 0.25 + exponent / 6.0;
-    assert!((0.73..0.76).contains(&complexity), "{complexity}");
+    assert!((0.71..0.735).contains(&complexity), "{complexity}");
 }
 
 #[test]
