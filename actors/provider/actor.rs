@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::circuit::{Change, Moment, State};
-use super::gate::{Entry, Gate, Place, Queued};
+use super::gate::{Displaced, Entry, Gate, Place, Queued};
 use super::health::{Book, CallReport, Passage, Probe};
 use super::window::SLOT_SECONDS;
 use crate::clock::Clock;
@@ -81,9 +81,9 @@ impl Wait {
     /// Waits for the turn; dropping the future leaves the queue.
     ///
     /// # Errors
-    /// [`Refusal::CircuitOpen`] where the circuit has opened meanwhile.
+    /// [`Refusal::CircuitOpen`] where the circuit has opened meanwhile, [`Refusal::QueueFull`] where it made room for another tenant.
     pub async fn turn(self) -> Result<Ticket, Refusal> {
-        let place = self.queued.await;
+        let place = self.queued.await.map_err(|_: Displaced| Refusal::QueueFull)?;
         match self.published.load().passage(&self.model, Instant::now()) {
             Passage::Free => Ok(Ticket { _place: place, _probe: None }),
             Passage::Probe(probe) => Ok(Ticket { _place: place, _probe: Some(probe) }),
@@ -173,7 +173,10 @@ impl Provider {
 pub struct Incarnation {
     book: Book,
     published: Instant,
+    /// Whether the book holds what is not published.
     dirty: bool,
+    /// Whether a tick is on its way.
+    awaits_tick: bool,
 }
 
 impl Behaviour for Provider {
@@ -185,7 +188,7 @@ impl Behaviour for Provider {
     }
 
     fn start(&self) -> Incarnation {
-        Incarnation { book: (*self.snapshot()).clone(), published: Instant::now(), dirty: false }
+        Incarnation { book: (*self.snapshot()).clone(), published: Instant::now(), dirty: false, awaits_tick: false }
     }
 
     fn handle(&self, state: &mut Incarnation, message: Message) {
@@ -195,11 +198,14 @@ impl Behaviour for Provider {
         }
     }
 
-    fn tick_interval(&self) -> Option<Duration> {
-        Some(Duration::from_secs(1))
+    fn next_tick(&self, state: &mut Incarnation) -> Option<Duration> {
+        let asks = state.dirty && !state.awaits_tick;
+        state.awaits_tick |= asks;
+        asks.then_some(PUBLISH_AFTER)
     }
 
     fn tick(&self, state: &mut Incarnation) {
+        state.awaits_tick = false;
         if state.dirty {
             self.publish(state);
         }
