@@ -40,6 +40,8 @@ pub enum Fault {
     ClientDeadline,
     /// The client left.
     ClientGone,
+    /// This machine has no descriptor, port or memory left for a connection.
+    Shortage,
 }
 
 /// Whether the same model may be tried again.
@@ -113,6 +115,7 @@ impl Fault {
             Self::Malformed => "malformed",
             Self::ClientDeadline => "client_deadline",
             Self::ClientGone => "client_gone",
+            Self::Shortage => "shortage",
         }
     }
 
@@ -124,7 +127,7 @@ impl Fault {
         let (retry, failover, blame, status, code) = match self {
             Self::Request => (No, Next, Nobody, None, None),
             Self::ContextLength => (No, Next, Nobody, None, None),
-            Self::ContentPolicy => (No, Stay, Nobody, None, None),
+            Self::ContentPolicy => (No, Next, Nobody, None, None),
             Self::ModelMissing => (No, Next, KeyAndModel, None, None),
             Self::Key => (No, Elsewhere, Key, Some(502), Some("upstream_error")),
             Self::Quota => (No, Elsewhere, Key, Some(502), Some("upstream_error")),
@@ -138,6 +141,7 @@ impl Fault {
             Self::Malformed => (No, Elsewhere, Model, Some(502), Some("upstream_malformed")),
             Self::ClientDeadline => (No, Stay, Nobody, Some(504), Some("upstream_timeout")),
             Self::ClientGone => (No, Stay, Nobody, Some(499), Some("client_closed_request")),
+            Self::Shortage => (Once, Next, Nobody, Some(503), Some("provider_unavailable")),
         };
         Consequence { retry, failover, blame, status, code }
     }

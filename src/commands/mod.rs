@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod explain;
 mod serve;
+mod service;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};

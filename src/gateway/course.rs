@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Gateway;
+use super::buffers::Held;
 use super::drain::Presence;
 use super::failure::Failure;
 use super::refusal::Refusal;
@@ -57,6 +58,15 @@ struct Call {
     content_bytes: u64,
 }
 
+/// How a call broke.
+#[derive(Clone, Copy)]
+struct Broke<'a> {
+    fault: Fault,
+    message: &'a str,
+    /// Whether the provider itself said no, with an error status or inside a 200.
+    refused: bool,
+}
+
 /// What a call comes to.
 struct Bill {
     tokens: Tokens,
@@ -80,6 +90,8 @@ pub struct Course {
     attempts: Vec<Attempt>,
     ttft: Option<Duration>,
     admission: Option<Admission>,
+    /// What is in memory for it: the client's body, and an answer that is read as a whole.
+    buffered: Held,
     _presence: Presence,
 }
 
@@ -90,7 +102,7 @@ impl Course {
         tenant: Arc<Live>,
         digest: Arc<Digest>,
         arrival: Arrival,
-        presence: Presence,
+        (presence, buffered): (Presence, Held),
     ) -> Self {
         Self {
             gateway,
@@ -105,6 +117,7 @@ impl Course {
             attempts: Vec::new(),
             ttft: None,
             admission: None,
+            buffered,
             _presence: presence,
         }
     }
@@ -220,6 +233,16 @@ impl Course {
         }
     }
 
+    /// So many bytes of a whole answer are in memory. It is paid for, and never refused.
+    pub fn buffered(&mut self, bytes: usize) {
+        self.buffered.add(bytes);
+    }
+
+    /// The client's body is needed no more: what remains of the answer passes through.
+    pub fn forget_body(&mut self) {
+        self.buffered.clear();
+    }
+
     /// Something of the answer came.
     pub fn content(&mut self, bytes: usize) {
         let Some(call) = &mut self.call else { return };
@@ -272,7 +295,8 @@ impl Course {
             Some(_) if self.digest.stream => Outcome::Truncated,
             _ => Outcome::Failed,
         };
-        self.end_call(outcome, Some((failure.fault, failure.noted())));
+        let refused = failure.status.is_some();
+        self.end_call(outcome, Some(Broke { fault: failure.fault, message: failure.noted(), refused }));
     }
 
     /// The call succeeded: the whole answer is here.
@@ -280,15 +304,16 @@ impl Course {
         self.end_call(Outcome::Ok, None);
     }
 
-    fn end_call(&mut self, outcome: Outcome, fault: Option<(Fault, &str)>) {
+    fn end_call(&mut self, outcome: Outcome, broke: Option<Broke<'_>>) {
         let Some(call) = self.call.take() else { return };
-        let bill = self.bill(&call, fault.map(|(fault, _)| fault));
+        let bill = self.bill(&call, broke);
+        let fault = broke.map(|broke| broke.fault);
         let latency = call.started.elapsed();
         if let Some((_, address)) = self.gateway.world.providers.load().get(&call.model.provider) {
             let report = CallReport {
                 model: call.model.id.clone(),
-                fault: fault.map(|(fault, _)| fault),
-                error: fault.map(|(_, message)| message.to_owned()).unwrap_or_default(),
+                fault,
+                error: broke.map(|broke| broke.message.to_owned()).unwrap_or_default(),
                 latency,
                 ttft: call.ttft,
                 tokens: bill.tokens,
@@ -308,15 +333,16 @@ impl Course {
             estimated: bill.estimated,
             rates: bill.rates,
             cost: bill.cost,
-            fault: fault.map(|(fault, _)| fault.name().to_owned()),
+            fault: fault.map(|fault| fault.name().to_owned()),
         });
     }
 
     /// What a call used and costs. A provider that answers with an error or is never reached bills nothing; one that broke off, fell
     /// silent or was left may, so that what it was sent and what came of it are counted.
-    fn bill(&self, call: &Call, fault: Option<Fault>) -> Bill {
-        let refused = call.status.is_some_and(|status| !status.is_success());
-        let unbilled = refused || !call.sent || fault == Some(Fault::Unreachable);
+    fn bill(&self, call: &Call, broke: Option<Broke<'_>>) -> Bill {
+        let said_no = broke.is_some_and(|broke| broke.refused) && call.content_bytes == 0;
+        let refused = said_no || call.status.is_some_and(|status| !status.is_success());
+        let unbilled = refused || !call.sent || broke.is_some_and(|broke| broke.fault == Fault::Unreachable);
         let (tokens, estimated) = if unbilled { Default::default() } else { self.counted(call, call.usage.as_ref()) };
         let rates = call.model.rates.unwrap_or_default();
         Bill { tokens, estimated, rates, cost: rates.cost(&tokens) }
@@ -485,7 +511,7 @@ impl Drop for Course {
             false => (Outcome::Cancelled, "the client left"),
         };
         // Neither is anything that the provider did.
-        self.end_call(outcome, Some((Fault::ClientGone, message)));
+        self.end_call(outcome, Some(Broke { fault: Fault::ClientGone, message, refused: false }));
         self.settle(outcome);
     }
 }

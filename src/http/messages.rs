@@ -41,14 +41,13 @@ async fn counted(gateway: &Arc<Gateway>, request: Request) -> Result<u64, Refusa
     let _presence = gateway.drain.enter().ok_or_else(Refusal::draining)?;
     let (parts, body) = request.into_parts();
     let tenant = tenancy::tenant(gateway, &parts.headers, None).await?;
-    let limit = gateway.setup.load().config.limits.max_body_bytes;
-    let body = body::read(&parts.headers, body, limit).await?;
+    let body = body::read_client(gateway, &parts.headers, body).await?;
     let label = Label {
         request_id: RequestId::generate(),
         dialect: ClientDialect::Messages,
         wishes: wishes::from_headers(&parts.headers)?,
         along: HeaderMap::new(),
     };
-    let decision = gateway.explain(&tenant, label, &body).await?;
+    let decision = gateway.explain(&tenant, label, &body.bytes).await?;
     Ok(decision.chosen().map_or(decision.input_tokens, |chosen| chosen.input_tokens))
 }

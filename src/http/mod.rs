@@ -35,7 +35,7 @@ use crate::gateway::refusal::Refusal;
 
 /// All endpoints of a gateway.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new()
+    let clients = Router::new()
         .route("/v1/chat/completions", post(generate::chat_completions))
         .route("/v1/embeddings", post(generate::embeddings))
         // Where a base URL was given without `/v1`.
@@ -52,16 +52,31 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1beta/models/{*id}", get(models::one).post(gemini::call))
         .route("/v1/route", post(route::decision))
         .route("/v1/feedback", post(feedback::give))
+        .fallback(unknown);
+    complete(clients, gateway)
+}
+
+/// The operator's endpoints alone, for connections beyond the bound: clients are told to come again.
+pub fn crowded(gateway: Arc<Gateway>) -> Router {
+    complete(Router::new().fallback(no_room), gateway)
+}
+
+/// Clients' endpoints with the operator's beside them.
+fn complete(clients: Router<Arc<Gateway>>, gateway: Arc<Gateway>) -> Router {
+    clients
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::text))
         .nest("/admin", admin::router(gateway.clone()))
-        .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))
         // The limit is the configuration's and counted where the body is read.
         .layer(DefaultBodyLimit::disable())
         .with_state(gateway)
+}
+
+async fn no_room(uri: http::Uri) -> Response {
+    refused(uri.path(), &Refusal::overloaded("too many connections are open (limits.max_connections)"))
 }
 
 async fn unknown(uri: http::Uri) -> Response {

@@ -2,13 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 mod answers;
+mod bounds;
 mod cache;
 mod crashes;
 mod embeddings;
 mod failover;
+mod faults;
 mod gemini_client;
+mod lifecycle;
 mod process;
 mod refusals;
 mod sdks;
 mod support;
 mod tenants;
+mod wire;

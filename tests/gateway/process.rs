@@ -16,18 +16,18 @@ use tokio::time::timeout;
 use crate::support::{Answer, SECRET, ask, ask_stream, client, write_configuration};
 
 /// Whatever takes so long never ends.
-const HANGS: Duration = Duration::from_secs(30);
+pub(crate) const HANGS: Duration = Duration::from_secs(30);
 const MODEL: &str = "openai/gpt-4o-mini";
 
 /// `aipipe serve` as a child process that has said it is ready.
-struct Daemon {
-    child: Child,
+pub(crate) struct Daemon {
+    pub(crate) child: Child,
     log: Lines<BufReader<ChildStderr>>,
-    address: String,
-    client: Client,
+    pub(crate) address: String,
+    pub(crate) client: Client,
 }
 
-fn command(directory: &Path, simulator: &Simulator) -> Command {
+pub(crate) fn command(directory: &Path, simulator: &Simulator) -> Command {
     let file = directory.join("aipipe.toml");
     if !file.exists() {
         write_configuration(&file, "");
@@ -48,8 +48,13 @@ fn command(directory: &Path, simulator: &Simulator) -> Command {
 }
 
 impl Daemon {
-    async fn start(directory: &Path, simulator: &Simulator) -> Self {
-        let mut child = command(directory, simulator).spawn().unwrap();
+    pub(crate) async fn start(directory: &Path, simulator: &Simulator) -> Self {
+        Self::run(command(directory, simulator)).await
+    }
+
+    /// Runs this command until it says that it is ready.
+    pub(crate) async fn run(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         loop {
             let line = log.next_line().await.unwrap().expect("the program ended before it was ready");
@@ -62,26 +67,29 @@ impl Daemon {
         }
     }
 
-    fn signal(&self, signal: Signal) {
-        let id = self.child.id().unwrap();
-        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
+    pub(crate) fn id(&self) -> Pid {
+        Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap()
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.id(), signal).unwrap();
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    fn chat(&self, body: &Value) -> reqwest::RequestBuilder {
+    pub(crate) fn chat(&self, body: &Value) -> reqwest::RequestBuilder {
         self.client.post(self.url("/v1/chat/completions")).body(body.to_string())
     }
 
-    async fn shown(&self, path: &str) -> Value {
+    pub(crate) async fn shown(&self, path: &str) -> Value {
         let request = self.client.get(self.url(path)).header("x-admin-secret", SECRET);
         Answer::read(request.send().await.unwrap()).await.ok().json()
     }
 
     /// Waits for a line of the log that holds these words.
-    async fn logged(&mut self, words: &str) {
+    pub(crate) async fn logged(&mut self, words: &str) {
         let line = async { while !self.log.next_line().await.unwrap().expect("the log ended").contains(words) {} };
         timeout(HANGS, line).await.unwrap_or_else(|_| panic!("the log never said {words:?}"));
     }
@@ -92,11 +100,11 @@ fn find_address(line: &str) -> String {
     line[start..].chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect()
 }
 
-async fn place() -> (TempDir, Simulator) {
+pub(crate) async fn place() -> (TempDir, Simulator) {
     (tempfile::tempdir().unwrap(), Simulator::start(Settings::default()).await.unwrap())
 }
 
-async fn run(mut command: Command) -> Output {
+pub(crate) async fn run(mut command: Command) -> Output {
     command.output().await.unwrap()
 }
 
