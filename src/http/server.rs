@@ -153,6 +153,7 @@ async fn accept(listener: &TcpListener, open: &Arc<Semaphore>, reserved: &Arc<Se
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::Mutex;
 
     use axum::body::Body;
     use axum::routing::get;
@@ -163,19 +164,18 @@ mod tests {
 
     use super::*;
 
-    /// An endless answer; its channel closes when nobody can get any more of it.
+    /// One endless answer; its channel closes when nobody can get any more of it.
     fn endless() -> (Router, mpsc::Receiver<()>) {
         let (alive, dropped) = mpsc::channel::<()>(1);
-        let router = Router::new().route(
-            "/",
-            get(move || async move {
-                let pieces = stream::unfold(alive, |alive| async {
-                    Some((Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 65_536])), alive))
-                });
-                Body::from_stream(pieces)
-            }),
-        );
-        (router, dropped)
+        let alive = Arc::new(Mutex::new(Some(alive)));
+        let answer = move || {
+            let alive = alive.lock().unwrap().take();
+            let pieces = stream::unfold(alive, |alive| async {
+                Some((Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 65_536])), alive))
+            });
+            std::future::ready(Body::from_stream(pieces))
+        };
+        (Router::new().route("/", get(answer)), dropped)
     }
 
     #[tokio::test]
