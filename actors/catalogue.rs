@@ -208,6 +208,11 @@ pub struct Model {
 }
 
 impl Model {
+    /// `provider/model`, by which one model of one provider is named everywhere.
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.provider, self.id)
+    }
+
     /// Whether the provider has retired the model by `today` (UTC).
     pub fn retired(&self, today: Date) -> bool {
         self.retires_on.is_some_and(|day| today >= day)

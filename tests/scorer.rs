@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, BufWriter, Write};
 
 use aipipe::config::shipped_weights;
-use aipipe::dialects::scan::scan;
+use aipipe::dialects::openai_chat::scan::scan;
 use aipipe_actors::routing::complexity::{Assessment, assess};
 use aipipe_actors::routing::decision::Basis;
 use aipipe_actors::routing::signals::{Features, Measure};
@@ -24,7 +24,7 @@ fn body(row: &Value) -> Vec<u8> {
 
 fn judge(row: &Value) -> (Features, Assessment) {
     let body = body(row);
-    let features = Features::measure(&scan(&body).unwrap().ask().view());
+    let features = Features::measure(&scan(&body).unwrap().found.ask().view());
     (features, assess(&features, &shipped_weights(), 0.1))
 }
 

@@ -275,8 +275,7 @@ impl Check<'_> {
         };
         let baseline = find(catalogue, &name.value).filter(|model| model.rates.is_some()).cloned();
         if baseline.is_none() {
-            let names: Vec<_> =
-                catalogue.models().iter().map(|model| format!("{}/{}", model.provider, model.id)).collect();
+            let names: Vec<_> = catalogue.models().iter().map(|model| model.address()).collect();
             let hint = suggestion(&name.value, names.iter().map(String::as_str));
             let message = format!("must name a model of the catalogue that has a price, as {DEFAULT_BASELINE:?}{hint}");
             self.report(name.place, message);

@@ -97,7 +97,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<Change> {
 }
 
 fn name(model: &Model) -> String {
-    format!("{}/{}", model.provider, model.id)
+    model.address()
 }
 
 fn same_secret(old: &Option<SecretString>, new: &Option<SecretString>) -> bool {

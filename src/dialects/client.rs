@@ -236,6 +236,21 @@ pub trait ClientRequest: Send + Sync {
     fn passing(&self, profile: &Profile) -> Box<dyn StreamReading>;
 }
 
+/// A dialect's endpoint that counts the input tokens of a request and does not answer it.
+pub trait Counting: Send + Sync {
+    /// The request that is to be counted, within the body of the call.
+    fn request<'a>(&self, body: &'a [u8]) -> &'a [u8];
+
+    /// The body of the call to a provider; `request` is the request as it would pass to this model.
+    fn call(&self, request: Bytes, model: &Model) -> Bytes;
+
+    /// The figure in a provider's answer; `None` where it has none.
+    fn read(&self, answer: &[u8]) -> Option<u64>;
+
+    /// The answer with AiPipe's own estimate.
+    fn write(&self, tokens: u64) -> Bytes;
+}
+
 /// A client's dialect.
 pub trait ClientSurface: Send + Sync {
     /// Scans a body.
@@ -262,6 +277,11 @@ pub trait ClientSurface: Send + Sync {
 
     /// The decision as an event in front of a stream; `None` where the dialect has no place for it.
     fn explanation_event(&self, frame: &Frame, model: &str, explanation: &str) -> Option<Bytes>;
+
+    /// How input tokens are counted without an answer, where the dialect has an endpoint for it.
+    fn counting(&self) -> Option<&'static dyn Counting> {
+        None
+    }
 
     /// The body of an error.
     fn error(&self, error: &ClientError<'_>, request_id: RequestId) -> Bytes;

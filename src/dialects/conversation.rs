@@ -233,6 +233,18 @@ pub struct Reasoning {
     pub budget_tokens: Option<u64>,
 }
 
+impl Reasoning {
+    /// The level asked for; where only a budget is given, the level that AiPipe takes it for.
+    pub fn level(&self) -> Option<Effort> {
+        self.effort.or(self.budget_tokens.map(|tokens| match tokens {
+            0 => Effort::None,
+            1..=2_048 => Effort::Low,
+            2_049..=8_192 => Effort::Medium,
+            _ => Effort::High,
+        }))
+    }
+}
+
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {

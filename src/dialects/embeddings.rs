@@ -5,24 +5,20 @@
 //!
 //! Source of the protocol: <https://platform.openai.com/docs/api-reference/embeddings>.
 
-use aipipe_actors::catalogue::{Capabilities, Capability};
+use aipipe_actors::catalogue::Capability;
 use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::PromptKey;
-use aipipe_actors::routing::preferences::Preferences;
-use aipipe_actors::routing::signals::Features;
-use aipipe_actors::routing::tokens::Estimator;
 use bytes::Bytes;
-use serde_json::Value;
 
 use super::client::{
     Addressed, AnswerFacts, ClientRequest, ClientSurface, Decoded, Facts, Frame, Onward, Prepared, Price, Seen, Slot,
     StreamReading, Target,
 };
 use super::conversation::{Answer, Event, Stop};
-use super::json::{Cursor, Fault, Key, Kind};
+use super::edits::Edits;
+use super::json::{Cursor, Fault, Kind};
 use super::openai_chat::{Chat, ChatQuirks, error, usage};
-use super::scan::{MAX_MEMBERS, Member, PromptHasher, boolean, invalid, preferences, string};
-use super::splice::{Cutter, Splice};
+use super::scan::{BodyScan, Findings, PromptHasher, boolean, invalid, read};
 use super::translate::{AnswerError, ClientError, InvalidRequest, Malformed, StreamEncoder};
 use crate::providers::{Dialect, Profile};
 use crate::upstream::sse::RawEvent;
@@ -39,20 +35,10 @@ pub struct Embeddings;
 
 impl ClientSurface for Embeddings {
     fn scan<'a>(&self, body: &'a [u8], _: &Addressed<'a>) -> Result<Box<dyn ClientRequest + 'a>, InvalidRequest> {
-        let text = std::str::from_utf8(body)
-            .map_err(|error| invalid(None, format!("the body is not UTF-8 at byte {}", error.valid_up_to())))?;
-        let mut cursor = Cursor::new(text);
-        if cursor.kind()? != Kind::Object {
-            return Err(invalid(None, "the body must be a JSON object"));
-        }
         let mut scan = Scan::default();
-        let mut members = cursor.object()?;
-        while let Some(key) = cursor.key(&mut members)? {
-            scan.member(&mut cursor, key)?;
-        }
-        cursor.end()?;
+        read(body, &mut scan)?;
         let facts = scan.facts()?;
-        Ok(Box::new(EmbeddingsRequest { text, members: scan.members, facts }))
+        Ok(Box::new(EmbeddingsRequest { found: scan.found, facts }))
     }
 
     fn is_spoken_by(&self, profile: &Profile) -> bool {
@@ -90,38 +76,23 @@ impl ClientSurface for Embeddings {
     }
 }
 
-/// What one pass over a body finds. As in chat, only what AiPipe itself relies on is checked, and `null` means absent.
+/// What one pass over a body found.
 #[derive(Default)]
 struct Scan<'a> {
-    members: Vec<Member<'a>>,
-    model: String,
-    preferences: Preferences,
-    /// Texts to embed.
-    texts: Estimator,
+    found: Findings<'a>,
     /// Ids of tokens to embed: each is one.
     token_ids: u64,
     has_input: bool,
 }
 
-impl<'a> Scan<'a> {
-    fn member(&mut self, cursor: &mut Cursor<'a>, key: Key<'a>) -> Result<(), InvalidRequest> {
-        let name = key.name.decode();
-        if self.members.len() == MAX_MEMBERS {
-            return Err(invalid(None, format!("the body has more than {MAX_MEMBERS} members")));
-        }
-        if self.members.iter().any(|member| member.name == *name) {
-            return Err(invalid(Some(&name), format!("`{name}` is given twice")));
-        }
-        let kind = cursor.kind()?;
-        let start = cursor.position();
-        match &*name {
-            _ if kind == Kind::Null => cursor.pass()?,
-            "model" => self.model = string(cursor, kind, "model")?.decode().into_owned(),
+impl<'a> BodyScan<'a> for Scan<'a> {
+    fn findings(&mut self) -> &mut Findings<'a> {
+        &mut self.found
+    }
+
+    fn member(&mut self, cursor: &mut Cursor<'a>, kind: Kind, name: &str) -> Result<(), InvalidRequest> {
+        match name {
             "input" => self.inputs(cursor, kind)?,
-            "aipipe" => {
-                let range = cursor.skip()?;
-                self.preferences = preferences(cursor.slice(range))?;
-            }
             "stream" => {
                 if boolean(cursor, kind, "stream")? {
                     return Err(invalid(Some("stream"), "embeddings are not streamed"));
@@ -129,10 +100,11 @@ impl<'a> Scan<'a> {
             }
             _ => cursor.pass()?,
         }
-        self.members.push(Member { name: key.name, start: key.start, value: start..cursor.position() });
         Ok(())
     }
+}
 
+impl<'a> Scan<'a> {
     fn inputs(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
         if kind != Kind::Array {
             self.has_input = true;
@@ -154,7 +126,7 @@ impl<'a> Scan<'a> {
         if kind != Kind::String {
             return Err(wrong_input());
         }
-        self.texts.text(cursor.string()?.raw());
+        self.found.estimate.text(cursor.string()?.raw());
         Ok(())
     }
 
@@ -176,29 +148,16 @@ impl<'a> Scan<'a> {
     }
 
     fn facts(&mut self) -> Result<Facts, InvalidRequest> {
-        if self.model.is_empty() {
-            return Err(invalid(
-                Some("model"),
-                "`model` is required: the name of an embedding model, or `provider/model`",
-            ));
-        }
+        self.found.require_model()?;
         if !self.has_input {
             return Err(wrong_input());
         }
-        Ok(Facts {
-            model: std::mem::take(&mut self.model),
-            stream: false,
-            preferences: std::mem::take(&mut self.preferences),
-            features: Features::default(),
-            needs: Capabilities::NONE.with(Capability::Embeddings),
-            parameters: Vec::new(),
-            effort: None,
-            input_tokens: self.texts.tokens().saturating_add(self.token_ids),
-            input_bound: self.texts.upper_bound().saturating_add(self.token_ids),
-            output_limit: Some(0),
-            choices: 1,
-            stored: Vec::new(),
-        })
+        self.found.need(Capability::Embeddings);
+        self.found.output_limit = Some(0);
+        let mut facts = self.found.facts(None, 1)?;
+        facts.input_tokens = facts.input_tokens.saturating_add(self.token_ids);
+        facts.input_bound = facts.input_bound.saturating_add(self.token_ids);
+        Ok(facts)
     }
 }
 
@@ -207,8 +166,7 @@ fn wrong_input() -> InvalidRequest {
 }
 
 struct EmbeddingsRequest<'a> {
-    text: &'a str,
-    members: Vec<Member<'a>>,
+    found: Findings<'a>,
     facts: Facts,
 }
 
@@ -218,27 +176,11 @@ impl ClientRequest for EmbeddingsRequest<'_> {
     }
 
     fn prompt_key(&self, hasher: &PromptHasher) -> PromptKey {
-        hasher.key(self.text, &self.members, SURFACE)
+        self.found.prompt_key(hasher, SURFACE)
     }
 
     fn pass(&self, target: &Target<'_>) -> Prepared {
-        let mut splice = Splice::new(self.text);
-        let mut cutter = Cutter::default();
-        for member in &self.members {
-            cutter.key(member.start);
-            if member.name == *"aipipe" {
-                cutter.cut(member.value.end);
-                continue;
-            }
-            cutter.keep(member.value.end);
-            if member.name == *"model" {
-                splice.replace(member.value.clone(), Value::from(target.model.id.as_str()).to_string());
-            }
-        }
-        for range in cutter.close() {
-            splice.remove(range);
-        }
-        Prepared { body: splice.finish(), dropped: Vec::new() }
+        Edits::with_model(&self.found, target.model).finish()
     }
 
     /// Always an error: no provider of another dialect is sent a translation.

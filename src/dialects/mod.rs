@@ -2,13 +2,16 @@
 //!
 //! [`conversation`] is the canonical form in the middle. A folder each holds a dialect: how its requests, answers, streams and errors
 //! read and write. Where client and provider speak the same dialect nothing is translated: the body is scanned once ([`scan`]) and
-//! what must change is spliced into the original bytes ([`splice`]).
+//! what must change is spliced into the original bytes (`edits`, [`splice`]).
 
 pub mod anthropic;
+mod carry;
 pub mod client;
 pub mod conversation;
 pub mod decimal;
+mod edits;
 pub mod embeddings;
+mod function_names;
 pub mod gemini;
 pub mod json;
 pub mod openai_chat;

@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::upstream::sse::RawEvent;
+
 /// Finds the bytes of an object's members that are to go, each with the comma that goes with it.
 ///
 /// It is told of every member in order: [`key`](Self::key) when its name is met, then [`keep`](Self::keep) or [`cut`](Self::cut) when its
@@ -99,6 +101,30 @@ impl<'a> Splice<'a> {
             at = at.max(range.end);
         }
         out.extend_from_slice(self.text.get(at..).unwrap_or_default().as_bytes());
+    }
+
+    /// The event whose data is the edited text, its other fields kept where the data stood in one line.
+    pub fn into_event(self, event: &RawEvent) -> Bytes {
+        let mut out = Vec::with_capacity(event.raw().len() + 32);
+        match event.data_range() {
+            Some(range) => {
+                out.extend_from_slice(event.raw().get(..range.start).unwrap_or_default());
+                self.write(&mut out);
+                out.extend_from_slice(event.raw().get(range.end..).unwrap_or_default());
+            }
+            None => {
+                if !event.name().is_empty() {
+                    out.extend_from_slice(format!("event: {}\n", event.name()).as_bytes());
+                }
+                let mut data = Vec::new();
+                self.write(&mut data);
+                out.extend_from_slice(b"data: ");
+                // Line breaks between members would end the field.
+                out.extend(data.into_iter().filter(|byte| *byte != b'\n'));
+                out.extend_from_slice(b"\n\n");
+            }
+        }
+        Bytes::from(out)
     }
 
     /// The edited text.

@@ -306,6 +306,6 @@ impl Attempt<'_> {
     }
 
     fn origin(&self) -> String {
-        format!("{}/{}", self.model.provider, self.model.id)
+        self.model.address()
     }
 }

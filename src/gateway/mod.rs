@@ -16,6 +16,7 @@
 mod admin;
 pub mod attempt;
 pub mod buffers;
+pub mod counting;
 pub mod course;
 pub mod drain;
 pub mod failure;
@@ -43,7 +44,7 @@ use aipipe_actors::metrics::{Completed, Metrics};
 use aipipe_actors::runtime::{Address, Supervisor, System};
 use aipipe_actors::tenant::World;
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::config::{Config, Environment};
 use crate::dialects::scan::PromptHasher;
@@ -113,6 +114,8 @@ pub struct Gateway {
     pub clock: Arc<dyn Clock>,
     /// When it started.
     pub started: Instant,
+    /// Counts of tokens that may be asked of providers at the same time.
+    counts: Semaphore,
     providers: Arc<Supervisor>,
     source: Source,
     /// One reload at a time.

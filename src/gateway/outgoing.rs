@@ -5,7 +5,7 @@ use aipipe_actors::routing::digest::{Digest, Requested};
 use http::HeaderMap;
 
 use super::upstreams::Upstream;
-use crate::dialects::client::{Chosen, ClientRequest, ClientSurface, Decoded, Target};
+use crate::dialects::client::{Chosen, ClientRequest, ClientSurface, Counting, Decoded, Target};
 use crate::dialects::translate::{CannotCarry, InvalidRequest, Undo};
 use crate::upstream::client::{Broken, Call};
 
@@ -83,6 +83,15 @@ impl<'a> Outbound<'a> {
             dropped: prepared.dropped,
             reading: Reading::Same,
         })
+    }
+
+    /// The call that asks a provider of the client's dialect for the number of input tokens; `None` where it does not count.
+    pub fn count(&self, model: &Model, upstream: &Upstream, counting: &dyn Counting) -> Option<Call> {
+        let profile = &upstream.config.profile;
+        let path = profile.paths.count_tokens.filter(|_| self.surface.is_spoken_by(profile))?;
+        let url = upstream.url_of(path, model).ok()?;
+        let prepared = self.request.pass(&Target { model, chosen: Chosen::Named, profile });
+        Some(Call { url, headers: self.headers(upstream), body: counting.call(prepared.body, model) })
     }
 
     /// The provider's headers, with those of the client's that belong to the dialect.

@@ -10,6 +10,7 @@ use aipipe_actors::ledger::{CacheUse, Outcome};
 use aipipe_actors::money::NanoUsd;
 use aipipe_actors::provider::{Grant, Refusal as ProviderRefusal, Ticket};
 use aipipe_actors::routing::decision::{Decision, Reason};
+use aipipe_actors::routing::digest::Digest;
 use aipipe_actors::runtime::CallError;
 use aipipe_actors::tenant::answers::{AnswerKey, CachedAnswer};
 use aipipe_actors::tenant::cooling::CoolDown;
@@ -130,12 +131,23 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] where the body is none, or nobody decides.
     pub async fn explain(&self, tenant: &Live, label: Label, body: &[u8]) -> Result<Decision, Refusal> {
+        Ok(self.explained(tenant, label, &Addressed::default(), body).await?.1)
+    }
+
+    /// The same with what the decision was made on.
+    pub(super) async fn explained(
+        &self,
+        tenant: &Live,
+        label: Label,
+        addressed: &Addressed<'_>,
+        body: &[u8],
+    ) -> Result<(Arc<Digest>, Decision), Refusal> {
         let setup = self.setup.load_full();
-        let request = surface(label.dialect).scan(body, &Addressed::default())?;
+        let request = surface(label.dialect).scan(body, addressed)?;
         let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher)?);
         let deadline = Instant::now() + setup.config.reliability.total_timeout;
         let decision = tenant.address.call(deadline, |port| Message::Explain(digest.clone(), port)).await;
-        decision.map_err(refused_call)
+        Ok((digest, decision.map_err(refused_call)?))
     }
 }
 

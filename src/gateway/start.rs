@@ -13,14 +13,14 @@ use aipipe_actors::runtime::{Address, Child, Leaf, Roster, System};
 use aipipe_actors::tenant::answers::{CacheBounds, CacheLimits};
 use aipipe_actors::tenant::{Providers, World};
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::buffers::Buffers;
 use super::drain::Drain;
 use super::tenants::{Directory, Tree};
 use super::tokens::Tokens;
 use super::upstreams::upstreams;
-use super::{Aggregator, Gateway, Setup, Source};
+use super::{Aggregator, Gateway, Setup, Source, counting};
 use crate::config::{self, Change, Config, ConfigErrors, ProviderConfig};
 use crate::dialects::scan::PromptHasher;
 use crate::store::{MasterKeySource, Settings, Store, StoreError};
@@ -129,6 +129,7 @@ impl Gateway {
             aggregator,
             drain: Arc::new(Drain::default()),
             prompt_hasher: PromptHasher::default(),
+            counts: Semaphore::new(counting::MOST_AT_ONCE),
             clock,
             started: Instant::now(),
             providers: providers_supervisor,

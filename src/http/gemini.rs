@@ -9,6 +9,7 @@ use axum::response::Response;
 use http::{StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 
+use super::count_tokens::count_tokens;
 use super::generate::{Entrance, generate};
 use super::reply::{self, Framing};
 use crate::dialects::client::Addressed;
@@ -19,11 +20,9 @@ use crate::gateway::refusal::Refusal;
 pub(super) async fn call(State(gateway): State<Arc<Gateway>>, Path(rest): Path<String>, request: Request) -> Response {
     let uri = request.uri().clone();
     let (model, method) = rest.rsplit_once(':').unwrap_or((&rest, ""));
-    let stream = match method {
-        "generateContent" => false,
-        "streamGenerateContent" => true,
-        _ => return unknown(&rest),
-    };
+    if !matches!(method, "generateContent" | "streamGenerateContent" | "countTokens") {
+        return unknown(&rest);
+    }
     let framing = match parameter(&uri, "alt").as_deref() {
         Some("sse") => Framing::Events,
         _ => Framing::Array,
@@ -31,15 +30,19 @@ pub(super) async fn call(State(gateway): State<Arc<Gateway>>, Path(rest): Path<S
     let key = parameter(&uri, "key");
     let entrance = Entrance {
         dialect: ClientDialect::Gemini,
-        addressed: Addressed { model: Some(model), stream },
+        addressed: Addressed { model: Some(model), stream: method == "streamGenerateContent" },
         key: key.as_deref(),
         framing,
     };
+    if method == "countTokens" {
+        return count_tokens(&gateway, entrance, request).await;
+    }
     generate(&gateway, entrance, request).await
 }
 
 fn unknown(rest: &str) -> Response {
-    let message = format!("there is no method {rest:?}; this gateway has generateContent and streamGenerateContent");
+    let message =
+        format!("there is no method {rest:?}; this gateway has generateContent, streamGenerateContent and countTokens");
     let refusal = Refusal::new(StatusCode::NOT_FOUND, "not_found", message);
     reply::refusal(ClientDialect::Gemini, RequestId::generate(), &refusal)
 }

@@ -72,7 +72,7 @@ pub(super) async fn generate(gateway: &Arc<Gateway>, entrance: Entrance<'_>, req
 }
 
 /// The client's headers that mean something to a provider of the same dialect. Keys, cookies and tenants are never among them.
-fn along(dialect: ClientDialect, headers: &HeaderMap) -> HeaderMap {
+pub(super) fn along(dialect: ClientDialect, headers: &HeaderMap) -> HeaderMap {
     let names: &[HeaderName] = match dialect {
         ClientDialect::Messages => &[ANTHROPIC_VERSION, ANTHROPIC_BETA],
         ClientDialect::Chat | ClientDialect::Embeddings | ClientDialect::Gemini => &[],

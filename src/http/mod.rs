@@ -6,6 +6,7 @@
 
 mod admin;
 mod body;
+mod count_tokens;
 mod feedback;
 mod gemini;
 mod generate;
@@ -35,21 +36,7 @@ use crate::gateway::refusal::Refusal;
 
 /// All endpoints of a gateway.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    let clients = Router::new()
-        .route("/v1/chat/completions", post(generate::chat_completions))
-        .route("/v1/embeddings", post(generate::embeddings))
-        // Where a base URL was given without `/v1`.
-        .route("/chat/completions", post(generate::chat_completions))
-        .route("/embeddings", post(generate::embeddings))
-        .route("/v1/messages", post(messages::create))
-        .route("/v1/messages/count_tokens", post(messages::count_tokens))
-        // Where a base URL was given with `/v1`, which this SDK adds itself.
-        .route("/v1/v1/messages", post(messages::create))
-        .route("/v1/v1/messages/count_tokens", post(messages::count_tokens))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{*id}", get(models::one).post(gemini::call))
-        .route("/v1beta/models", get(models::list))
-        .route("/v1beta/models/{*id}", get(models::one).post(gemini::call))
+    let clients = client_endpoints()
         .route("/v1/route", post(route::decision))
         .route("/v1/feedback", post(feedback::give))
         .fallback(unknown);
@@ -77,6 +64,28 @@ fn complete(clients: Router<Arc<Gateway>>, gateway: Arc<Gateway>) -> Router {
 
 async fn no_room(uri: http::Uri) -> Response {
     refused(uri.path(), &Refusal::overloaded("too many connections are open (limits.max_connections)"))
+}
+
+/// The endpoints of the clients' dialects. An SDK adds a path of its own to the base URL that it is given, some with the version and some
+/// without: each endpoint stands wherever a base URL with or without a version puts it.
+fn client_endpoints() -> Router<Arc<Gateway>> {
+    let mut router = Router::new();
+    for version in ["", "/v1"] {
+        router = router
+            .route(&format!("{version}/chat/completions"), post(generate::chat_completions))
+            .route(&format!("{version}/embeddings"), post(generate::embeddings));
+    }
+    for version in ["/v1", "/v1/v1"] {
+        router = router
+            .route(&format!("{version}/messages"), post(messages::create))
+            .route(&format!("{version}/messages/count_tokens"), post(messages::count));
+    }
+    for version in ["", "/v1", "/v1/v1", "/v1beta", "/v1beta/v1beta", "/v1/v1beta"] {
+        router = router
+            .route(&format!("{version}/models"), get(models::list))
+            .route(&format!("{version}/models/{{*id}}"), get(models::one).post(gemini::call));
+    }
+    router
 }
 
 async fn unknown(uri: http::Uri) -> Response {

@@ -64,7 +64,7 @@ impl Shape {
                 "displayName": name,
                 "inputTokenLimit": model.as_ref().map(|model| model.context_tokens),
                 "outputTokenLimit": model.as_ref().map(|model| model.max_output_tokens),
-                "supportedGenerationMethods": ["generateContent", "streamGenerateContent"],
+                "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens"],
             }),
         }
     }

@@ -140,13 +140,7 @@ pub(super) fn refusal(dialect: ClientDialect, request_id: RequestId, refusal: &R
 /// A JSON document.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
-        Ok(body) => {
-            let mut response = Response::new(Body::from(body));
-            *response.status_mut() = status;
-            response.headers_mut().insert(CONTENT_TYPE, JSON);
-            response.headers_mut().insert(REQUEST_ID, header(&RequestId::generate().to_string()));
-            response
-        }
+        Ok(body) => written(status, RequestId::generate(), body.into()),
         Err(error) => {
             tracing::error!(%error, "an answer could not be written as JSON");
             let failed =
@@ -154,6 +148,15 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
             refusal(ClientDialect::Chat, RequestId::generate(), &failed)
         }
     }
+}
+
+/// JSON that is written already.
+pub(super) fn written(status: StatusCode, request_id: RequestId, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response.headers_mut().insert(REQUEST_ID, header(&request_id.to_string()));
+    response
 }
 
 /// Text as a header's value; what no header may hold becomes `?`.

@@ -1,21 +1,21 @@
 //! A bounded queue of lines before a thread that writes them: whoever logs never waits for whoever reads.
 //!
-//! Lines beyond the bound are dropped and counted, and the thread reports their number as soon as it can write again. What the queue
-//! holds when it is closed is still written.
+//! Lines gather for some milliseconds, so that under load one write and one wake-up of the thread serve many of them. Lines beyond the
+//! bound are dropped and counted, and the thread reports their number as soon as it can write again. What the queue holds when it is
+//! closed is still written.
 
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-
-/// Lines that wait at most: a burst of some milliseconds at full load, a few megabytes.
-const MAX_LINES: usize = 8192;
-/// Bytes written at once, at least one line.
-const BATCH_BYTES: usize = 64 * 1024;
+/// Bytes that wait at most: a burst of some milliseconds at full load.
+const MAX_BYTES: usize = 4 << 20;
+/// Bytes of room that are kept for the next lines after a burst.
+const KEPT_BYTES: usize = 256 * 1024;
+/// How long lines gather before they are written.
+const GATHER: Duration = Duration::from_millis(5);
 /// How long closing waits for a sink that does not take lines.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -24,22 +24,63 @@ pub(super) type LossReport = fn(u64) -> String;
 
 /// The end that takes lines. Clones share the queue.
 #[derive(Debug, Clone)]
-pub(super) struct Lines {
-    sender: Arc<ArcSwapOption<SyncSender<Vec<u8>>>>,
-    dropped: Arc<AtomicU64>,
+pub(super) struct Lines(Arc<Queue>);
+
+#[derive(Debug)]
+struct Queue {
+    state: Mutex<State>,
+    /// Something came while the thread slept, or the queue was closed.
+    changed: Condvar,
+    bound: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whole lines, one after the other.
+    lines: Vec<u8>,
+    /// Lines that found no room since the last report.
+    dropped: u64,
+    is_asleep: bool,
+    is_closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is something to write, lets more gather, and takes it; `false` where the queue is closed and empty.
+    fn take(&self, batch: &mut Vec<u8>, dropped: &mut u64) -> bool {
+        let mut state = self.lock();
+        while state.lines.is_empty() && state.dropped == 0 && !state.is_closed {
+            state.is_asleep = true;
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let gathering = self.changed.wait_timeout_while(state, GATHER, |state| !state.is_closed);
+        let mut state = gathering.unwrap_or_else(PoisonError::into_inner).0;
+        std::mem::swap(&mut state.lines, batch);
+        *dropped = std::mem::take(&mut state.dropped);
+        !(state.is_closed && batch.is_empty() && *dropped == 0)
+    }
 }
 
 impl Lines {
     /// Takes a line, or counts it as dropped where the queue is full. After the queue was closed it goes to stderr directly.
     fn take(&self, line: &[u8]) {
-        match &*self.sender.load() {
-            Some(sender) => {
-                if sender.try_send(line.to_vec()).is_err() {
-                    self.dropped.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+        let mut state = self.0.lock();
+        if state.is_closed {
+            drop(state);
             // The process is about to end and nothing is left to be delayed. There is nowhere to report a failure to.
-            None => drop(io::stderr().write_all(line)),
+            return drop(io::stderr().write_all(line));
+        }
+        if state.lines.len() + line.len() > self.0.bound && !state.lines.is_empty() {
+            state.dropped += 1;
+            return;
+        }
+        state.lines.extend_from_slice(line);
+        if std::mem::take(&mut state.is_asleep) {
+            drop(state);
+            self.0.changed.notify_all();
         }
     }
 }
@@ -65,8 +106,8 @@ pub(super) struct Closer {
 
 impl Drop for Closer {
     fn drop(&mut self) {
-        // The last sender is gone once calls in progress have returned; the thread then ends, and drops its end of `finished`.
-        drop(self.lines.sender.swap(None));
+        self.lines.0.lock().is_closed = true;
+        self.lines.0.changed.notify_all();
         // Either the thread has ended or patience has; the lines are lost only in the second case.
         let _ = self.finished.recv_timeout(PATIENCE);
     }
@@ -77,52 +118,35 @@ impl Drop for Closer {
 /// # Errors
 /// When the thread cannot be started.
 pub(super) fn start(sink: impl Write + Send + 'static, report: LossReport) -> io::Result<(Lines, Closer)> {
-    start_bounded(MAX_LINES, sink, report)
+    start_bounded(MAX_BYTES, sink, report)
 }
 
-fn start_bounded(bound: usize, sink: impl Write + Send + 'static, report: LossReport) -> io::Result<(Lines, Closer)> {
-    let (sender, queue) = mpsc::sync_channel(bound);
+fn start_bounded(
+    bound: usize,
+    mut sink: impl Write + Send + 'static,
+    report: LossReport,
+) -> io::Result<(Lines, Closer)> {
+    let lines = Lines(Arc::new(Queue { state: Mutex::default(), changed: Condvar::new(), bound }));
     let (running, finished) = mpsc::channel();
-    let dropped = Arc::new(AtomicU64::new(0));
-    let lines = Lines { sender: Arc::new(ArcSwapOption::from_pointee(sender)), dropped: dropped.clone() };
+    let queue = lines.0.clone();
     thread::Builder::new().name("log".into()).spawn(move || {
-        write_lines(&queue, sink, || match dropped.swap(0, Ordering::Relaxed) {
-            0 => None,
-            count => Some(report(count)),
-        });
+        let (mut batch, mut dropped) = (Vec::new(), 0);
+        while queue.take(&mut batch, &mut dropped) {
+            if dropped > 0 {
+                batch.extend_from_slice(report(dropped).as_bytes());
+            }
+            // A log that cannot be written has nowhere to say so; the gateway goes on.
+            let _ = sink.write_all(&batch).and_then(|()| sink.flush());
+            batch.clear();
+            batch.shrink_to(KEPT_BYTES);
+        }
         drop(running);
     })?;
     Ok((lines.clone(), Closer { lines, finished }))
 }
 
-fn write_lines(queue: &Receiver<Vec<u8>>, mut sink: impl Write, loss: impl Fn() -> Option<String>) {
-    let mut batch = Vec::with_capacity(BATCH_BYTES);
-    while let Ok(line) = queue.recv() {
-        batch.extend_from_slice(&line);
-        while batch.len() < BATCH_BYTES
-            && let Ok(line) = queue.try_recv()
-        {
-            batch.extend_from_slice(&line);
-        }
-        write_batch(&mut sink, &mut batch, &loss);
-    }
-    // Lines may have been dropped while the last batch was written.
-    write_batch(&mut sink, &mut batch, &loss);
-}
-
-fn write_batch(sink: &mut impl Write, batch: &mut Vec<u8>, loss: &impl Fn() -> Option<String>) {
-    if let Some(report) = loss() {
-        batch.extend_from_slice(report.as_bytes());
-    }
-    // A log that cannot be written has nowhere to say so; the gateway goes on.
-    let _ = sink.write_all(batch).and_then(|()| sink.flush());
-    batch.clear();
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     /// A sink that stands still until it is let go, and keeps what it was given.
@@ -152,10 +176,10 @@ mod tests {
         let (let_go, go) = mpsc::channel();
         let written = Arc::new(Mutex::new(Vec::new()));
         let sink = Sluggish { entered, go, written: written.clone() };
-        let (mut lines, closer) = start_bounded(3, sink, |count| format!("lost {count}\n")).unwrap();
+        let (mut lines, closer) = start_bounded(6, sink, |count| format!("lost {count}\n")).unwrap();
 
         lines.write_all(b"first\n").unwrap();
-        // The thread holds `first` and is stuck in the sink; the queue has room for three.
+        // The thread holds `first` and is stuck in the sink; the queue has room for three short lines.
         enters.recv().unwrap();
         for line in ["a\n", "b\n", "c\n", "d\n", "e\n"] {
             lines.write_all(line.as_bytes()).unwrap();

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 mod answers;
+mod base_urls;
 mod bounds;
 mod cache;
+mod counting;
 mod crashes;
 mod embeddings;
 mod failover;

@@ -55,6 +55,7 @@ async fn run(bench: &Bench, script: &str, providers: &[Provider]) -> Option<Stri
     let output = tokio::process::Command::new(python)
         .arg(script)
         .env("AIPIPE_URL", bench.url(""))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("AIPIPE_MODELS", all)
         .env("AIPIPE_SEEING_MODELS", seeing)
         .output()

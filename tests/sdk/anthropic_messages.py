@@ -1,10 +1,11 @@
 """The official Anthropic SDK against a gateway whose providers are simulated: AIPIPE_URL names the gateway."""
 
 import os
-import sys
 
 import anthropic
 from anthropic import Anthropic
+
+from checks import PIXEL, check, fail, report
 
 client = Anthropic(base_url=os.environ["AIPIPE_URL"], api_key="any", max_retries=0)
 WEATHER = {
@@ -12,17 +13,6 @@ WEATHER = {
     "description": "The weather of a city",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-checks = 0
-
-
-def check(condition, what):
-    global checks
-    checks += 1
-    if not condition:
-        sys.exit(f"failed: {what}")
 
 
 def user(text):
@@ -93,7 +83,7 @@ def errors():
             client.messages.create(**{"model": "auto", "max_tokens": 100, "messages": user("Hello"), **arguments})
         except kind as error:
             return error
-        sys.exit(f"failed: {arguments} raised nothing")
+        fail(f"{arguments} raised nothing")
 
     error = raises(anthropic.NotFoundError, model="claude-99")
     check(error.body["error"]["type"] == "not_found_error", "an unknown model: the type")
@@ -116,4 +106,4 @@ errors()
 counted = client.messages.count_tokens(model="anthropic/claude-haiku-4-5", messages=user("Hello, how are you?"))
 check(5 < counted.input_tokens < 50, f"tokens are counted: {counted.input_tokens}")
 check(next(iter(client.models.list())).id == "auto", "models are listed, auto first")
-print(f"anthropic {anthropic.__version__}: {checks} checks passed")
+report("anthropic", anthropic.__version__)

@@ -2,18 +2,16 @@
 
 import base64
 import os
-import sys
 
 from google import genai
 from google.genai import errors, types
 from pydantic import BaseModel
 
+from checks import PIXEL, check, fail, report
+
 client = genai.Client(
     api_key="any",
     http_options=types.HttpOptions(base_url=os.environ["AIPIPE_URL"], retry_options=types.HttpRetryOptions(attempts=1)),
-)
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 WEATHER = types.Tool(
     function_declarations=[
@@ -26,14 +24,6 @@ WEATHER = types.Tool(
         )
     ]
 )
-checks = 0
-
-
-def check(condition, what):
-    global checks
-    checks += 1
-    if not condition:
-        sys.exit(f"failed: {what}")
 
 
 def chat_and_stream(model):
@@ -70,7 +60,7 @@ class Seen(BaseModel):
 
 
 def structured_output_and_images(model):
-    contents = [types.Part.from_bytes(data=PIXEL, mime_type="image/png"), "What colour is it?"]
+    contents = [types.Part.from_bytes(data=base64.b64decode(PIXEL), mime_type="image/png"), "What colour is it?"]
     config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=Seen)
     answer = client.models.generate_content(model=model, contents=contents, config=config)
     check(isinstance(answer.parsed, Seen), f"{model}: an image, and an answer after a schema")
@@ -79,7 +69,7 @@ def structured_output_and_images(model):
 def refusals():
     try:
         client.models.generate_content(model="gemini-99", contents="Hello")
-        sys.exit("failed: an unknown model is answered")
+        fail("an unknown model is answered")
     except errors.ClientError as error:
         check(error.code == 404 and error.status == "NOT_FOUND", "an unknown model")
 
@@ -90,5 +80,7 @@ for name in os.environ["AIPIPE_MODELS"].split(","):
 for name in os.environ["AIPIPE_SEEING_MODELS"].split(","):
     structured_output_and_images(name)
 refusals()
+counted = client.models.count_tokens(model="gemini/gemini-3.5-flash", contents="Hello, how are you?")
+check(5 < counted.total_tokens < 50, f"tokens are counted: {counted.total_tokens}")
 check(next(iter(client.models.list())).name == "models/auto", "models are listed, auto first")
-print(f"google-genai {genai.__version__}: {checks} checks passed")
+report("google-genai", genai.__version__)

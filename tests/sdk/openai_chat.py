@@ -1,13 +1,13 @@
 """The official OpenAI SDK against a gateway whose providers are simulated: AIPIPE_URL names the gateway."""
 
-import base64
 import json
 import os
-import sys
 
 import openai
 from openai import OpenAI
 from pydantic import BaseModel
+
+from checks import PIXEL, check, fail, report
 
 URL = os.environ["AIPIPE_URL"]
 client = OpenAI(base_url=f"{URL}/v1", api_key="any", max_retries=0)
@@ -22,19 +22,6 @@ WEATHER = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
-PIXEL = base64.b64encode(
-    base64.b64decode(
-        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-    )
-).decode()
-checks = 0
-
-
-def check(condition, what):
-    global checks
-    checks += 1
-    if not condition:
-        sys.exit(f"failed: {what}")
 
 
 def user(text):
@@ -98,7 +85,7 @@ def errors():
         except kind as error:
             check(error.request_id, f"{kind.__name__} names the request")
             return error
-        sys.exit(f"failed: {arguments} raised nothing")
+        fail(f"{arguments} raised nothing")
 
     check(raises(openai.NotFoundError, model="gpt-99").code == "model_not_found", "an unknown model")
     check(raises(openai.BadRequestError, messages=[]).param == "messages", "no message")
@@ -129,4 +116,4 @@ auto = client.chat.completions.create(
     model="auto", messages=user("What is the capital of France?"), extra_body={"aipipe": {"explain": True}}
 )
 check(auto.model_extra["aipipe"]["decision"]["chosen"], "the decision joins the answer")
-print(f"openai {openai.__version__}: {checks} checks passed")
+report("openai", openai.__version__)

@@ -179,7 +179,7 @@ mod tests {
             assert!(script.tenants.iter().any(|tenant| tenant.id == request.tenant), "{request:?}");
             assert!(request.tools.iter().all(|tool| script.tools.contains_key(tool)), "{request:?}");
             let body = script.body(request).to_string();
-            crate::dialects::scan::scan(body.as_bytes()).unwrap();
+            crate::dialects::openai_chat::scan::scan(body.as_bytes()).unwrap();
         }
     }
 }

@@ -17,9 +17,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use self::thinking::{Circumstances, Thinking};
-use self::tools::{Names, Toolbox};
+use self::tools::{NAMES, Toolbox};
 use self::turns::{Block, Message, Transcript};
+use crate::dialects::carry::{Dropped, cannot, cannot_carry, no_logprobs, stops};
 use crate::dialects::conversation::{Conversation, ResponseFormat, Settings};
+use crate::dialects::function_names::FunctionNames;
 use crate::dialects::translate::{CannotCarry, EncodedRequest, Undo};
 
 /// The version of the dialect; Anthropic requires the header.
@@ -94,11 +96,11 @@ enum Form<'a> {
 
 /// Writes the request for `model`.
 pub(super) fn encode(conversation: &Conversation, model: &Model) -> Result<EncodedRequest, CannotCarry> {
-    let mut dropped: Vec<String> = conversation.hints.iter().map(|&hint| hint.to_owned()).collect();
+    let mut dropped = Dropped::hints(conversation);
     let form = form(&conversation.format, model, &mut dropped);
-    let names = Names::of(conversation, form);
+    let names = FunctionNames::of(conversation, &NAMES);
     let toolbox = Toolbox::new(conversation, model, &names, form)?;
-    let origin = format!("{}/{}", model.provider, model.id);
+    let origin = model.address();
     let Transcript { messages, ends_in_prefill, thought_is_missing } =
         turns::transcript(conversation, model, &names, &origin)?;
 
@@ -107,7 +109,7 @@ pub(super) fn encode(conversation: &Conversation, model: &Model) -> Result<Encod
         Circumstances { max_tokens, forced_call: toolbox.forces_call(), prefill: ends_in_prefill, thought_is_missing };
     let thinking = Thinking::choose(conversation.reasoning.as_ref(), &model.parameters, &circumstances);
     if thinking.ignored {
-        dropped.push("reasoning_effort".to_owned());
+        dropped.note("reasoning_effort");
     }
     let sampling = Sampling::choose(&conversation.settings, model, thinking.is_on(), &mut dropped)?;
 
@@ -127,23 +129,19 @@ pub(super) fn encode(conversation: &Conversation, model: &Model) -> Result<Encod
         stream: conversation.stream,
     };
     let body = serde_json::to_vec(&body).map_err(|_| cannot("messages", "cannot be written as JSON"))?;
-    let answer_tool = toolbox.answer_tool.map(str::to_owned);
+    let answer_tool = toolbox.answer_tool;
     Ok(EncodedRequest {
         path: "/v1/messages".to_owned(),
         body: body.into(),
         headers: HeaderMap::from_iter([(http::HeaderName::from_static("anthropic-version"), VERSION)]),
-        dropped,
-        undo: Undo { renamed: names.into_renamed(), answer_tool },
+        dropped: dropped.into_names(),
+        undo: Undo { answer_tool, ..names.into_undo() },
     })
-}
-
-fn cannot(field: &str, reason: impl Into<String>) -> CannotCarry {
-    CannotCarry { field: field.to_owned(), reason: reason.into() }
 }
 
 /// Chooses the way to the form that the client asks for. Anthropic's structured output is always strict and refuses schemas that are
 /// not; where the client did not ask for strictness such a schema goes the way of the answer tool.
-fn form<'a>(format: &'a ResponseFormat, model: &Model, dropped: &mut Vec<String>) -> Form<'a> {
+fn form<'a>(format: &'a ResponseFormat, model: &Model, dropped: &mut Dropped) -> Form<'a> {
     match format {
         ResponseFormat::Text => Form::Free,
         ResponseFormat::JsonObject => Form::Instructed,
@@ -151,7 +149,7 @@ fn form<'a>(format: &'a ResponseFormat, model: &Model, dropped: &mut Vec<String>
             let native = model.capabilities.contains(Capability::JsonSchema);
             if native && (*strict == Some(true) || schema::is_closed(schema)) {
                 if description.is_some() {
-                    dropped.push("response_format.json_schema.description".to_owned());
+                    dropped.note("response_format.json_schema.description");
                 }
                 Form::Native(schema)
             } else {
@@ -175,12 +173,12 @@ fn system<'a>(instructions: &'a [String], form: Form<'_>) -> Vec<Block<'a>> {
 }
 
 /// The client's limit, at most the model's; without one the model's, so that no answer is cut short that need not be.
-fn max_tokens(settings: &Settings, model: &Model, dropped: &mut Vec<String>) -> u64 {
+fn max_tokens(settings: &Settings, model: &Model, dropped: &mut Dropped) -> u64 {
     match (settings.max_output_tokens, model.max_output_tokens) {
         (Some(asked), 0) => asked,
         (None, 0) => MAX_TOKENS_OF_UNKNOWN_MODEL,
         (Some(asked), most) if asked > most => {
-            dropped.push("max_tokens".to_owned());
+            dropped.note("max_tokens");
             most
         }
         (Some(asked), _) => asked,
@@ -198,34 +196,27 @@ struct Sampling {
 impl Sampling {
     /// Keeps what the model takes. While it thinks, Anthropic takes no temperature but 1, no `top_k`, and `top_p` from 0.95 on; and
     /// Claude from 4.5 on refuses `temperature` and `top_p` together, so that the temperature alone goes.
-    fn choose(
-        settings: &Settings,
-        model: &Model,
-        thinks: bool,
-        dropped: &mut Vec<String>,
-    ) -> Result<Self, CannotCarry> {
+    fn choose(settings: &Settings, model: &Model, thinks: bool, dropped: &mut Dropped) -> Result<Self, CannotCarry> {
         if settings.choices.is_some_and(|choices| choices > 1) {
-            return Err(cannot("n", "this provider gives one choice"));
+            return cannot_carry("n", "this provider gives one choice");
         }
-        if settings.logprobs.is_some() {
-            return Err(cannot("logprobs", "this provider gives no log probabilities"));
-        }
+        no_logprobs(settings)?;
         let penalties =
             [("presence_penalty", settings.presence_penalty), ("frequency_penalty", settings.frequency_penalty)];
         for (name, penalty) in penalties {
             match penalty {
                 None => {}
-                Some(0.0) => dropped.push(name.to_owned()),
-                Some(_) => return Err(cannot(name, "this provider has no penalties")),
+                Some(0.0) => dropped.note(name),
+                Some(_) => return cannot_carry(name, "this provider has no penalties"),
             }
         }
         if settings.seed.is_some() {
-            dropped.push("seed".to_owned());
+            dropped.note("seed");
         }
         let mut keep = |name: &str, fits: bool| {
             let kept = fits && !model.parameters.refuses(name);
             if !kept {
-                dropped.push(name.to_owned());
+                dropped.note(name);
             }
             kept
         };
@@ -238,14 +229,10 @@ impl Sampling {
     }
 }
 
-/// The stop sequences; empty ones stop nothing and are left out.
 fn stop_sequences<'a>(settings: &'a Settings, model: &Model) -> Result<Vec<&'a str>, CannotCarry> {
-    let stop: Vec<&str> = settings.stop.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
-    if stop.iter().any(|text| text.trim().is_empty()) {
-        return Err(cannot("stop", "this provider takes no stop sequence of white space alone"));
+    let stops = stops(settings, model, None)?;
+    if stops.iter().any(|text| text.trim().is_empty()) {
+        return cannot_carry("stop", "this provider takes no stop sequence of white space alone");
     }
-    if !stop.is_empty() && model.parameters.refuses("stop") {
-        return Err(cannot("stop", "this model takes no stop sequences"));
-    }
-    Ok(stop)
+    Ok(stops)
 }

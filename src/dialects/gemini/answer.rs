@@ -1,15 +1,14 @@
 //! A whole `generateContent` answer in the canonical form.
 
-use super::names::ToolNames;
 use super::response::{CallIds, Candidate, Finish, Piece, Response, Unread, UsageMetadata};
 use crate::dialects::conversation::{Answer, Choice, Part, Stop, Thought, ToolCall};
-use crate::dialects::translate::{AnswerError, Malformed};
+use crate::dialects::translate::{AnswerError, Malformed, Undo};
 
-/// Reads a whole answer with status 200; `names` are those with which the request was written.
+/// Reads a whole answer with status 200; `undo` is what was changed in its request.
 ///
 /// # Errors
 /// [`AnswerError`] where it is an error in disguise, where the model broke its own function call, or where it cannot be read.
-pub fn decode(body: &[u8], origin: &str, names: &ToolNames) -> Result<Answer, AnswerError> {
+pub fn decode(body: &[u8], origin: &str, undo: &Undo) -> Result<Answer, AnswerError> {
     let response = Response::read(body).map_err(|unread| match unread {
         Unread::Error(error) => AnswerError::Provider(error),
         Unread::Malformed(what) => malformed(format!("the answer cannot be read: {what}")),
@@ -31,7 +30,7 @@ pub fn decode(body: &[u8], origin: &str, names: &ToolNames) -> Result<Answer, An
         };
     }
     candidates.sort_by_key(|candidate| candidate.index.unwrap_or(0));
-    let mut reader = Reader { origin, names, response_id: &id, ids: CallIds::default() };
+    let mut reader = Reader { origin, undo, response_id: &id, ids: CallIds::default() };
     let choices = candidates.into_iter().map(|candidate| reader.choice(candidate)).collect::<Result<_, _>>()?;
     Ok(Answer { id, model, choices, usage })
 }
@@ -47,7 +46,7 @@ fn malformed(what: String) -> AnswerError {
 
 struct Reader<'a> {
     origin: &'a str,
-    names: &'a ToolNames,
+    undo: &'a Undo,
     response_id: &'a str,
     ids: CallIds,
 }
@@ -81,7 +80,7 @@ impl Reader<'_> {
                 Piece::Call { id, name, arguments } => {
                     called = true;
                     let id = self.ids.next(id, self.response_id, (&name, &arguments));
-                    let name = self.names.own(&name).to_owned();
+                    let name = self.undo.original_name(&name).to_owned();
                     parts.push(Part::ToolCall(ToolCall { id, name, arguments, signature }));
                     None
                 }

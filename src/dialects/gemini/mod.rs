@@ -11,7 +11,6 @@ pub mod answer;
 mod client;
 mod error;
 mod generation;
-pub mod names;
 pub mod request;
 mod response;
 mod schema;
@@ -22,7 +21,6 @@ pub use self::client::GeminiApi;
 use aipipe_actors::catalogue::Model;
 use http::StatusCode;
 
-use self::names::ToolNames;
 use self::stream::GeminiStream;
 use super::conversation::{Answer, Conversation};
 use super::translate::{AnswerError, CannotCarry, EncodedRequest, ProviderError, StreamDecoder, Undo, UpstreamDialect};
@@ -39,11 +37,11 @@ pub struct Gemini;
 
 impl UpstreamDialect for Gemini {
     fn encode_request(&self, conversation: &Conversation, model: &Model) -> Result<EncodedRequest, CannotCarry> {
-        request::encode(conversation, model, &ToolNames::new(conversation))
+        request::encode(conversation, model)
     }
 
     fn decode_answer(&self, body: &[u8], origin: &str, undo: &Undo) -> Result<Answer, AnswerError> {
-        answer::decode(body, origin, &ToolNames::from_undo(undo.clone()))
+        answer::decode(body, origin, undo)
     }
 
     fn decode_error(&self, status: StatusCode, body: &[u8]) -> ProviderError {
@@ -51,6 +49,6 @@ impl UpstreamDialect for Gemini {
     }
 
     fn stream_decoder(&self, origin: &str, undo: Undo) -> Box<dyn StreamDecoder> {
-        Box::new(GeminiStream::new(origin, ToolNames::from_undo(undo)))
+        Box::new(GeminiStream::new(origin, undo))
     }
 }

@@ -4,16 +4,15 @@
 //! the connection ends the answer, and it is whole if a finish reason or a blocked prompt was seen by then. Calls come whole, in one part.
 
 use super::answer::model_of;
-use super::names::ToolNames;
 use super::response::{CallIds, Candidate, Finish, Piece, Response, Unread, UsageMetadata};
 use crate::dialects::conversation::{Event, Stop, Usage};
-use crate::dialects::translate::{Malformed, ProviderError, Step, StreamDecoder};
+use crate::dialects::translate::{Malformed, ProviderError, Step, StreamDecoder, Undo};
 
 /// Reads a Gemini stream of one candidate.
 #[derive(Debug)]
 pub struct GeminiStream {
     origin: String,
-    names: ToolNames,
+    undo: Undo,
     /// The answer's id, once it has begun.
     response_id: Option<String>,
     ids: CallIds,
@@ -24,11 +23,11 @@ pub struct GeminiStream {
 }
 
 impl GeminiStream {
-    /// Starts reading; `names` are those with which the request was written.
-    pub fn new(origin: &str, names: ToolNames) -> Self {
+    /// Starts reading; `undo` is what was changed in its request.
+    pub fn new(origin: &str, undo: Undo) -> Self {
         Self {
             origin: origin.to_owned(),
-            names,
+            undo,
             response_id: None,
             ids: CallIds::default(),
             calls: 0,
@@ -98,7 +97,7 @@ impl GeminiStream {
                     self.calls += 1;
                     let response_id = self.response_id.as_deref().unwrap_or_default();
                     let id = self.ids.next(id, response_id, (&name, &arguments));
-                    let name = self.names.own(&name).to_owned();
+                    let name = self.undo.original_name(&name).to_owned();
                     out.push(Event::ToolCallStart { index, id, name, signature: signature.take() });
                     out.push(Event::ToolArguments { index, delta: arguments });
                 }

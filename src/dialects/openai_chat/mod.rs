@@ -1,6 +1,6 @@
 //! OpenAI's Chat Completions: the dialect of the first client surface and of most providers.
 //!
-//! Between two that speak it nothing is translated: [`passthrough`] splices the few changes into the client's body, [`read_answer`] and
+//! Between two that speak it nothing is translated: [`scan`] looks at a body once, [`passthrough`] splices the few changes into the client's body, [`read_answer`] and
 //! [`PassthroughScanner`] watch what comes back without building a tree. For providers that speak otherwise [`request`] reads a body into
 //! the canonical form, and [`answer`] and [`stream`] write the canonical answer as this dialect has it. What single providers do
 //! differently is data ([`ChatQuirks`]), never a provider's name in code.
@@ -12,6 +12,7 @@ pub mod quirks;
 mod reader;
 pub mod relay;
 pub mod request;
+pub mod scan;
 pub mod stream;
 mod surface;
 #[cfg(test)]

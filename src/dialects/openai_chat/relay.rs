@@ -120,7 +120,7 @@ impl PassthroughScanner {
         let bytes = match edits {
             None => None,
             Some(splice) if splice.is_empty() => Some(event.into_raw()),
-            Some(splice) => Some(rewritten(&event, splice)),
+            Some(splice) => Some(splice.into_event(&event)),
         };
         Relayed { facts, bytes }
     }
@@ -217,27 +217,6 @@ impl PassthroughScanner {
         chunk.push_str("}\n\n");
         Some(chunk.into_bytes())
     }
-}
-
-/// An event with edited data, its other fields kept where the data stood in one line.
-fn rewritten(event: &RawEvent, splice: Splice<'_>) -> Bytes {
-    let mut out = Vec::new();
-    match event.data_range() {
-        Some(range) => {
-            out.extend_from_slice(event.raw().get(..range.start).unwrap_or_default());
-            splice.write(&mut out);
-            out.extend_from_slice(event.raw().get(range.end..).unwrap_or_default());
-        }
-        None => {
-            // Line breaks between members would end the field.
-            let mut data = Vec::new();
-            splice.write(&mut data);
-            out.extend_from_slice(b"data: ");
-            out.extend(data.into_iter().filter(|byte| *byte != b'\n'));
-            out.extend_from_slice(b"\n\n");
-        }
-    }
-    Bytes::from(out)
 }
 
 /// The error that a chunk or answer reports.

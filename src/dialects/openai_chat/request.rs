@@ -6,9 +6,9 @@ mod wire;
 
 use serde_json::Value;
 
+use super::scan::Scan;
 use crate::dialects::client::Decoded;
 use crate::dialects::conversation::{Conversation, ResponseFormat, Settings, Tool, ToolChoice};
-use crate::dialects::scan::Scan;
 use crate::dialects::translate::{CannotCarry, InvalidRequest};
 use history::History;
 use wire::{Body, FormatIn, OneOrMany};
@@ -82,7 +82,7 @@ const UNTRANSLATABLE: [&str; 7] = [
 /// # Errors
 /// [`CannotCarry`] naming the field that cannot: a provider of another dialect is then no candidate.
 pub fn translatable(scan: &Scan<'_>) -> Result<(), CannotCarry> {
-    match scan.meaningful.iter().find(|name| UNTRANSLATABLE.contains(*name)) {
+    match scan.found.meaningful.iter().find(|name| UNTRANSLATABLE.contains(*name)) {
         Some(name) => Err(CannotCarry {
             field: (*name).to_owned(),
             reason: "only a provider that speaks Chat Completions itself can honour it".into(),
@@ -103,7 +103,7 @@ pub fn decode_request(scan: &Scan<'_>) -> Result<Decoded, InvalidRequest> {
         });
     }
     // serde's own message may quote the prompt.
-    let mut body: Body = serde_json::from_str(scan.text()).map_err(|error| {
+    let mut body: Body = serde_json::from_str(scan.found.text()).map_err(|error| {
         invalid(None, format!("a field has a wrong type or text at line {}, column {}", error.line(), error.column()))
     })?;
     let mut dropped = Vec::new();
@@ -118,9 +118,9 @@ pub fn decode_request(scan: &Scan<'_>) -> Result<Decoded, InvalidRequest> {
         history.message(index, message)?;
     }
     let mut hints = Vec::new();
-    for member in &scan.spans.members {
+    for member in scan.found.members.iter() {
         let name = member.name.decode();
-        if scan.text().get(member.value.clone()) == Some("null") || HELD.contains(&&*name) {
+        if scan.found.text().get(member.value.clone()) == Some("null") || HELD.contains(&&*name) {
             continue;
         }
         match HINTS.iter().find(|hint| ***hint == *name) {
@@ -138,7 +138,7 @@ pub fn decode_request(scan: &Scan<'_>) -> Result<Decoded, InvalidRequest> {
         settings: settings(scan, body),
         reasoning: scan.reasoning.clone(),
         hints,
-        stream: scan.stream,
+        stream: scan.found.stream,
     };
     Ok(Decoded { conversation, dropped })
 }
@@ -154,7 +154,7 @@ fn settings(scan: &Scan<'_>, body: Body) -> Settings {
         Some(OneOrMany::Many(many)) => many,
     };
     Settings {
-        max_output_tokens: scan.output_limit,
+        max_output_tokens: scan.found.output_limit,
         temperature: body.temperature,
         top_p: body.top_p,
         top_k: body.top_k,

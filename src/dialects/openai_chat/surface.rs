@@ -2,12 +2,12 @@
 
 use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::PromptKey;
-use aipipe_actors::routing::signals::Features;
 use bytes::Bytes;
 use serde_json::json;
 
 use super::answer::{AnswerShape, ToolShape};
 use super::passthrough::{DetailsUse, DeveloperRole, Passthrough};
+use super::scan::{Scan, scan};
 use super::{ChatQuirks, ChatStreamEncoder, PassthroughScanner, UsageView};
 use super::{decode_request, error, prepare_passthrough, read_answer, stream, write_answer};
 use crate::dialects::client::{
@@ -15,7 +15,7 @@ use crate::dialects::client::{
     StreamReading, Target,
 };
 use crate::dialects::conversation::Answer;
-use crate::dialects::scan::{PromptHasher, Scan, preferences, scan};
+use crate::dialects::scan::PromptHasher;
 use crate::dialects::translate::{AnswerError, ClientError, InvalidRequest, Malformed, StreamEncoder};
 use crate::providers::{Dialect, EffortField, Profile, StreamUsage};
 use crate::upstream::sse::RawEvent;
@@ -32,7 +32,8 @@ pub struct Chat;
 impl ClientSurface for Chat {
     fn scan<'a>(&self, body: &'a [u8], _: &Addressed<'a>) -> Result<Box<dyn ClientRequest + 'a>, InvalidRequest> {
         let scan = scan(body)?;
-        let facts = facts(&scan)?;
+        let effort = scan.reasoning.as_ref().and_then(|reasoning| reasoning.effort);
+        let facts = scan.found.facts(effort, scan.choices)?;
         Ok(Box::new(ChatRequest { scan, facts }))
     }
 
@@ -76,23 +77,6 @@ fn shape(frame: &Frame, tools: ToolShape) -> AnswerShape {
     AnswerShape { id: format!("chatcmpl-{}", frame.request_id), created: frame.created, tools }
 }
 
-fn facts(scan: &Scan<'_>) -> Result<Facts, InvalidRequest> {
-    Ok(Facts {
-        model: scan.model.clone().into_owned(),
-        stream: scan.stream,
-        preferences: scan.preferences.map(preferences).transpose()?.unwrap_or_default(),
-        features: Features::measure(&scan.ask().view()),
-        needs: scan.needs,
-        parameters: scan.meaningful.clone(),
-        effort: scan.reasoning.as_ref().and_then(|reasoning| reasoning.effort),
-        input_tokens: scan.estimate.tokens(),
-        input_bound: scan.estimate.upper_bound(),
-        output_limit: scan.output_limit,
-        choices: scan.choices,
-        stored: scan.stored.iter().map(|id| id.clone().into_owned()).collect(),
-    })
-}
-
 struct ChatRequest<'a> {
     scan: Scan<'a>,
     facts: Facts,
@@ -101,7 +85,7 @@ struct ChatRequest<'a> {
 impl ChatRequest<'_> {
     /// How the client reads calls: one that declares only the legacy `functions` reads them the legacy way.
     fn tools(&self) -> ToolShape {
-        let legacy = self.scan.means("functions") && self.scan.spans.member("tools").is_none();
+        let legacy = self.scan.found.means("functions") && self.scan.found.members.get("tools").is_none();
         if legacy { ToolShape::LegacyFunction } else { ToolShape::Calls }
     }
 
@@ -125,7 +109,7 @@ impl ClientRequest for ChatRequest<'_> {
     }
 
     fn prompt_key(&self, hasher: &PromptHasher) -> PromptKey {
-        self.scan.prompt_key(hasher, SURFACE)
+        self.scan.found.prompt_key(hasher, SURFACE)
     }
 
     fn pass(&self, target: &Target<'_>) -> Prepared {

@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use aipipe_actors::routing::ask::AskView;
 
-use super::Scan;
 use super::thread::{Said, Thread};
 use crate::dialects::json::Text;
 
@@ -25,13 +24,6 @@ impl Ask<'_> {
     pub fn view(&self) -> AskView<'_> {
         let [nearer, farther] = &self.earlier;
         AskView { current: &self.current, earlier: [nearer, farther], ..self.counts }
-    }
-}
-
-impl<'a> Scan<'a> {
-    /// What the scorer is shown of this request.
-    pub fn ask(&self) -> Ask<'a> {
-        Ask::of(&self.thread, self.tools, self.structured_output)
     }
 }
 

@@ -12,11 +12,11 @@ use crate::dialects::translate::InvalidRequest;
 const KNOWN: &str =
     "models, providers, exclude, min_quality, max_cost_usd, complexity, cache, timeout_ms, tags, explain";
 
-/// Reads the `aipipe` object that a [`super::Scan`] found.
+/// Reads the `aipipe` object.
 ///
 /// # Errors
 /// [`InvalidRequest`] naming the member that is unknown or has a value that is not allowed.
-pub fn preferences(raw: &str) -> Result<Preferences, InvalidRequest> {
+pub(super) fn preferences(raw: &str) -> Result<Preferences, InvalidRequest> {
     let mut cursor = Cursor::new(raw);
     if cursor.kind()? != Kind::Object {
         return Err(invalid(Some("aipipe"), "`aipipe` must be an object"));
@@ -134,4 +134,54 @@ fn timeout(cursor: &mut Cursor<'_>, kind: Kind) -> Result<Duration, InvalidReque
     }
     let milliseconds: u64 = cursor.number()?.parse().map_err(|_| error())?;
     if milliseconds == 0 { Err(error()) } else { Ok(Duration::from_millis(milliseconds)) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+    use aipipe_actors::money::NanoUsd;
+
+    use super::*;
+
+    #[test]
+    fn preferences_are_read() {
+        let read = preferences(
+            r#"{"models":["a","b/c"],"providers":["p"],"exclude":["x"],"min_quality":0.5,"max_cost_usd":"0.01","complexity":1,"cache":"refresh",
+                "timeout_ms":1500,"tags":["t"],"explain":true}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (read.models.len(), &*read.providers, &*read.exclude),
+            (2, &["p".to_owned()][..], &["x".to_owned()][..])
+        );
+        assert_eq!((read.min_quality, read.complexity, read.explain), (Some(0.5), Some(1.0), true));
+        assert_eq!(
+            (read.max_cost, read.cache, read.timeout),
+            (Some(NanoUsd(10_000_000)), Some(CacheMode::Refresh), Some(Duration::from_millis(1500)))
+        );
+        assert_eq!(preferences(r#"{"max_cost_usd":2.5e-2,"cache":null}"#).unwrap().max_cost, Some(NanoUsd(25_000_000)));
+        assert_eq!(preferences("{}").unwrap(), Default::default());
+    }
+
+    #[test]
+    fn wrong_preferences_are_named() {
+        for (text, param) in [
+            ("[]", "aipipe"),
+            (r#"{"model":"x"}"#, "aipipe.model"),
+            (r#"{"models":"x"}"#, "aipipe.models"),
+            (r#"{"models":[""]}"#, "aipipe.models"),
+            (r#"{"min_quality":1.1}"#, "aipipe.min_quality"),
+            (r#"{"complexity":"high"}"#, "aipipe.complexity"),
+            (r#"{"max_cost_usd":-1}"#, "aipipe.max_cost_usd"),
+            (r#"{"max_cost_usd":1e-10}"#, "aipipe.max_cost_usd"),
+            (r#"{"max_cost_usd":"1 "}"#, "aipipe.max_cost_usd"),
+            (r#"{"cache":"on"}"#, "aipipe.cache"),
+            (r#"{"timeout_ms":0}"#, "aipipe.timeout_ms"),
+            (r#"{"timeout_ms":1.5}"#, "aipipe.timeout_ms"),
+            (r#"{"tags":["1","2","3","4","5","6","7","8","9"]}"#, "aipipe.tags"),
+            (r#"{"explain":1}"#, "aipipe.explain"),
+        ] {
+            assert_eq!(preferences(text).unwrap_err().param.as_deref(), Some(param), "{text}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hasher};
 use aipipe_actors::routing::digest::PromptKey;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::{Member, Scan};
+use super::Members;
 
 /// Members that change what is done with the answer and not what it is.
 const IGNORED: [&str; 6] = ["model", "aipipe", "stream", "stream_options", "user", "metadata"];
@@ -102,19 +102,9 @@ impl PromptHasher {
         feed.value(json);
         PromptKey(feed.hasher.finish128().as_u128())
     }
-}
 
-impl Scan<'_> {
-    /// The key of all that decides the answer, the model apart, which is part of the cache key by itself. `surface` is what decides it
-    /// beside the body: the client's dialect and the version that it asks for.
-    pub fn prompt_key(&self, hasher: &PromptHasher, surface: &[&str]) -> PromptKey {
-        hasher.key(self.text, &self.spans.members, surface)
-    }
-}
-
-impl PromptHasher {
     /// The key of a body with these members.
-    pub(in crate::dialects) fn key(&self, text: &str, members: &[Member<'_>], surface: &[&str]) -> PromptKey {
+    pub(in crate::dialects) fn key(&self, text: &str, members: &Members<'_>, surface: &[&str]) -> PromptKey {
         let mut members: Vec<(Cow<'_, str>, &str)> = members
             .iter()
             .map(|member| (member.name.decode(), text.get(member.value.clone()).unwrap_or_default()))

@@ -5,6 +5,7 @@
 //! as messages and events. Opaque things of other models travel in the signatures of thoughts ([`mark`]).
 
 mod answer;
+mod counting;
 mod error;
 mod mark;
 mod pass;
@@ -18,19 +19,21 @@ mod tests;
 
 use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::PromptKey;
-use aipipe_actors::routing::signals::Features;
 use bytes::Bytes;
 
-use crate::dialects::anthropic::request::thinking::effort_of;
 use crate::dialects::client::{
-    Addressed, AnswerFacts, ClientRequest, ClientSurface, Decoded, Facts, Frame, Prepared, StreamReading, Target,
+    Addressed, AnswerFacts, ClientRequest, ClientSurface, Counting, Decoded, Facts, Frame, Prepared, StreamReading,
+    Target,
 };
 use crate::dialects::conversation::Answer;
-use crate::dialects::scan::{PromptHasher, preferences};
+use crate::dialects::scan::PromptHasher;
 use crate::dialects::translate::{AnswerError, ClientError, InvalidRequest, StreamEncoder};
 use crate::providers::{Dialect, Profile};
 use answer::Thoughts;
 use scan::{Scan, Thinks, scan};
+
+/// What a cache key begins with.
+const SURFACE: &[&str] = &["messages"];
 
 /// Anthropic Messages.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +42,8 @@ pub struct Messages;
 impl ClientSurface for Messages {
     fn scan<'a>(&self, body: &'a [u8], _: &Addressed<'a>) -> Result<Box<dyn ClientRequest + 'a>, InvalidRequest> {
         let scan = scan(body)?;
-        let facts = facts(&scan)?;
+        let effort = scan.reasoning().and_then(|asked| asked.level());
+        let facts = scan.found.facts(effort, 1)?;
         Ok(Box::new(MessagesRequest { scan, facts }))
     }
 
@@ -60,6 +64,10 @@ impl ClientSurface for Messages {
         Some(Bytes::from(format!("event: ping\ndata: {{\"type\":\"ping\",\"aipipe\":{explanation}}}\n\n")))
     }
 
+    fn counting(&self) -> Option<&'static dyn Counting> {
+        Some(&counting::CountTokens)
+    }
+
     fn error(&self, error: &ClientError<'_>, request_id: RequestId) -> Bytes {
         Bytes::from(error::body(error, request_id))
     }
@@ -67,24 +75,6 @@ impl ClientSurface for Messages {
     fn error_event(&self, error: &ClientError<'_>, request_id: RequestId) -> Bytes {
         error::event(error, request_id)
     }
-}
-
-fn facts(scan: &Scan<'_>) -> Result<Facts, InvalidRequest> {
-    let effort = scan.reasoning().and_then(|asked| asked.effort.or(asked.budget_tokens.map(effort_of)));
-    Ok(Facts {
-        model: scan.model.clone().into_owned(),
-        stream: scan.stream,
-        preferences: scan.preferences.map(preferences).transpose()?.unwrap_or_default(),
-        features: Features::measure(&scan.ask().view()),
-        needs: scan.needs,
-        parameters: scan.meaningful.clone(),
-        effort,
-        input_tokens: scan.estimate.tokens(),
-        input_bound: scan.estimate.upper_bound(),
-        output_limit: scan.output_limit,
-        choices: 1,
-        stored: scan.stored.iter().map(|id| id.clone().into_owned()).collect(),
-    })
 }
 
 /// The id of the answer to a request.
@@ -102,7 +92,7 @@ impl MessagesRequest<'_> {
     /// refuse the results of calls without the thoughts that led to them.
     fn thoughts(&self) -> Thoughts {
         let asks = matches!(self.scan.thinks, Some(Thinks::Enabled | Thinks::Adaptive));
-        let calls = self.scan.tools > 0 || self.scan.thread.has_tool_history;
+        let calls = self.scan.found.tools > 0 || self.scan.found.thread.has_tool_history;
         if asks || calls { Thoughts::Shown } else { Thoughts::Hidden }
     }
 }
@@ -113,7 +103,7 @@ impl ClientRequest for MessagesRequest<'_> {
     }
 
     fn prompt_key(&self, hasher: &PromptHasher) -> PromptKey {
-        self.scan.prompt_key(hasher)
+        self.scan.found.prompt_key(hasher, SURFACE)
     }
 
     fn pass(&self, target: &Target<'_>) -> Prepared {

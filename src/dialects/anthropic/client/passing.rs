@@ -52,7 +52,7 @@ impl StreamReading for Passing {
             Some((cost, slot)) => {
                 let mut splice = Splice::new(data);
                 slot.fill(&mut splice, "cost", &cost.to_string());
-                out.push(rewritten(&event, splice));
+                out.push(splice.into_event(&event));
             }
             None => out.push(event.into_raw()),
         }
@@ -67,25 +67,4 @@ impl StreamReading for Passing {
     fn finish(&mut self, _: Price<'_>, _: &mut Vec<Bytes>) {
         // `message_stop` has passed, and nothing follows it.
     }
-}
-
-/// An event with edited data, its other fields kept where the data stood in one line.
-fn rewritten(event: &RawEvent, splice: Splice<'_>) -> Bytes {
-    let mut out = Vec::new();
-    match event.data_range() {
-        Some(range) => {
-            out.extend_from_slice(event.raw().get(..range.start).unwrap_or_default());
-            splice.write(&mut out);
-            out.extend_from_slice(event.raw().get(range.end..).unwrap_or_default());
-        }
-        None => {
-            // Line breaks between members would end the field.
-            let mut data = Vec::new();
-            splice.write(&mut data);
-            out.extend_from_slice(format!("event: {}\ndata: ", event.name()).as_bytes());
-            out.extend(data.into_iter().filter(|byte| *byte != b'\n'));
-            out.extend_from_slice(b"\n\n");
-        }
-    }
-    Bytes::from(out)
 }

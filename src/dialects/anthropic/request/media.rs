@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use super::cannot;
+use crate::dialects::carry::cannot;
 use crate::dialects::conversation::Media;
 use crate::dialects::translate::CannotCarry;
 

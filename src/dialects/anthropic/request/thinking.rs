@@ -102,7 +102,7 @@ impl Thinking {
 
     /// The nearest level of effort that the model knows.
     fn level(asked: &Reasoning, limits: &ParameterLimits, off: bool) -> Option<&'static str> {
-        let effort = if off { Some(Effort::None) } else { asked.effort.or(asked.budget_tokens.map(effort_of)) };
+        let effort = if off { Some(Effort::None) } else { asked.level() };
         effort.map(|effort| match limits.nearest_effort(effort) {
             Effort::None | Effort::Minimal | Effort::Low => "low",
             Effort::Medium => "medium",
@@ -121,15 +121,5 @@ fn budget_of(effort: Effort) -> u64 {
         Effort::High => 16_384,
         Effort::Xhigh => 32_768,
         Effort::Max => 65_536,
-    }
-}
-
-/// The effort that a budget of tokens stands for.
-pub(in crate::dialects::anthropic) fn effort_of(budget: u64) -> Effort {
-    match budget {
-        0 => Effort::None,
-        1..=2048 => Effort::Low,
-        2049..=8192 => Effort::Medium,
-        _ => Effort::High,
     }
 }

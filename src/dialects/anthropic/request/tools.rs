@@ -1,102 +1,43 @@
 //! Functions: their names, their declarations, which of them may or must be called.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use aipipe_actors::catalogue::{Capability, Model};
 use serde::Serialize;
 
+use super::Form;
 use super::schema::{InputSchema, describes_object};
-use super::{Form, cannot};
-use crate::dialects::conversation::{Conversation, Part, Tool as Declared, ToolChoice};
-use crate::dialects::translate::{CannotCarry, Renamed};
+use crate::dialects::carry::cannot;
+use crate::dialects::conversation::{Conversation, Tool as Declared, ToolChoice};
+use crate::dialects::function_names::{self, FunctionNames, NameRule};
+use crate::dialects::translate::CannotCarry;
 
-/// Longest name of a function.
-const MAX_NAME: usize = 128;
 /// Most strict functions in one request; Anthropic refuses more.
 const MAX_STRICT: usize = 20;
 /// What the answer tool is called.
 const ANSWER_TOOL: &str = "answer";
 const ANSWER_DESCRIPTION: &str = "Gives the answer to the user. The arguments are the answer.";
 
-/// The functions' names as Anthropic takes them (`^[a-zA-Z0-9_-]{1,128}$`), each of them reversible: two functions never share one.
-pub(super) struct Names {
-    renamed: Vec<Renamed>,
-    /// What the answer tool is called, where the form needs one.
-    answer_tool: Option<String>,
-}
+/// What Anthropic asks of a function's name. Source: <https://docs.claude.com/en/api/messages#body-tools>.
+pub(super) const NAMES: NameRule = NameRule { longest: 128, punctuation: &['_', '-'], letter_first: false };
 
-impl Names {
-    /// Looks at every name in the conversation, declarations first, so that a name is changed the same way in every later turn.
-    pub(super) fn of(conversation: &Conversation, form: Form<'_>) -> Self {
-        let all = || declared_names(conversation).chain(called_names(conversation));
-        let needs_answer_tool = matches!(form, Form::AnswerTool(..));
-        if !needs_answer_tool && all().all(is_valid) {
-            return Self { renamed: Vec::new(), answer_tool: None };
-        }
-        let mut taken: HashSet<String> = all().filter(|name| is_valid(name)).map(str::to_owned).collect();
-        let mut renamed: Vec<Renamed> = Vec::new();
-        for name in all().filter(|name| !is_valid(name)) {
-            if renamed.iter().all(|known| known.original != name) {
-                renamed.push(Renamed { sent: unique(&sanitised(name), &mut taken), original: name.to_owned() });
-            }
-        }
-        Self { renamed, answer_tool: needs_answer_tool.then(|| unique(ANSWER_TOOL, &mut taken)) }
-    }
-
-    /// The name to send.
-    pub(super) fn sent<'a>(&'a self, original: &'a str) -> &'a str {
-        self.renamed.iter().find(|name| name.original == original).map_or(original, |name| &name.sent)
-    }
-
-    /// The changed names, for the reading of the answer.
-    pub(super) fn into_renamed(self) -> Vec<Renamed> {
-        self.renamed
-    }
-}
-
-fn declared_names(conversation: &Conversation) -> impl Iterator<Item = &str> {
-    conversation.tools.iter().map(|tool| tool.name.as_str())
-}
-
-fn called_names(conversation: &Conversation) -> impl Iterator<Item = &str> {
-    conversation.turns.iter().flat_map(|turn| &turn.parts).filter_map(|part| match part {
-        Part::ToolCall(call) => Some(call.name.as_str()),
-        _ => None,
-    })
-}
-
-fn is_valid(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_name_byte)
-}
-
-fn is_name_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')
-}
-
-fn sanitised(name: &str) -> String {
-    let allowed = |c: char| if u8::try_from(c).is_ok_and(is_name_byte) { c } else { '_' };
-    let clean: String = name.chars().take(MAX_NAME).map(allowed).collect();
-    if clean.is_empty() { "_".to_owned() } else { clean }
-}
-
-/// `name`, or the first of `name_2`, `name_3`, … that nobody has taken.
-fn unique(name: &str, taken: &mut HashSet<String>) -> String {
-    let mut candidate = name.to_owned();
+/// What the answer tool is called beside the client's functions: `answer`, or the first of `answer_2`, `answer_3`, … that is free.
+fn answer_tool_name(conversation: &Conversation, names: &FunctionNames) -> String {
+    let taken = |candidate: &str| function_names::all(conversation).any(|name| names.sent(name) == candidate);
+    let mut candidate = ANSWER_TOOL.to_owned();
     let mut number = 2;
-    while taken.contains(&candidate) {
-        let suffix = format!("_{number}");
-        let stem: String = name.chars().take(MAX_NAME - suffix.len()).collect();
-        candidate = stem + &suffix;
+    while taken(&candidate) {
+        candidate = format!("{ANSWER_TOOL}_{number}");
         number += 1;
     }
-    taken.insert(candidate.clone());
     candidate
 }
 
 /// A declaration.
 #[derive(Debug, Serialize)]
 pub(super) struct Tool<'a> {
-    name: &'a str,
+    name: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
     input_schema: InputSchema<'a>,
@@ -120,7 +61,7 @@ pub(super) enum Choice<'a> {
     },
     /// This one must be called.
     Tool {
-        name: &'a str,
+        name: Cow<'a, str>,
         #[serde(flatten)]
         calls: ParallelCalls,
     },
@@ -140,7 +81,7 @@ pub(super) struct Toolbox<'a> {
     pub(super) tools: Vec<Tool<'a>>,
     pub(super) choice: Option<Choice<'a>>,
     /// The function whose arguments are the answer.
-    pub(super) answer_tool: Option<&'a str>,
+    pub(super) answer_tool: Option<String>,
 }
 
 impl<'a> Toolbox<'a> {
@@ -148,7 +89,7 @@ impl<'a> Toolbox<'a> {
     pub(super) fn new(
         conversation: &'a Conversation,
         model: &Model,
-        names: &'a Names,
+        names: &'a FunctionNames,
         form: Form<'a>,
     ) -> Result<Self, CannotCarry> {
         let allowed = |tool: &&Declared| match &conversation.tool_choice {
@@ -160,14 +101,15 @@ impl<'a> Toolbox<'a> {
         let demand = Demand::of(&conversation.tool_choice, &declared)?;
         let mut tools: Vec<Tool<'a>> = declared.iter().map(|tool| declaration(tool, names)).collect();
 
-        let answer_tool = match (form, names.answer_tool.as_deref()) {
+        let answer_tool = match form {
             // Where a function of the client's must be called, the answer is that call and has no form of its own.
-            (Form::AnswerTool(schema, description), Some(name)) if !demand.is_forced() => {
+            Form::AnswerTool(schema, description) if !demand.is_forced() => {
                 if !describes_object(schema) {
                     return Err(cannot("response_format", "this model's answers follow schemas of objects only"));
                 }
+                let name = answer_tool_name(conversation, names);
                 tools.push(Tool {
-                    name,
+                    name: name.clone().into(),
                     description: Some(description.unwrap_or(ANSWER_DESCRIPTION)),
                     input_schema: InputSchema::new(Some(schema), None),
                     strict: None,
@@ -177,10 +119,12 @@ impl<'a> Toolbox<'a> {
             _ => None,
         };
         let calls = ParallelCalls { disabled: conversation.parallel_tool_calls == Some(false) };
-        let choice = match (demand, answer_tool) {
-            (Demand::None, Some(name)) => Some(Choice::Tool { name, calls: ParallelCalls { disabled: true } }),
+        let choice = match (demand, &answer_tool) {
+            (Demand::None, Some(name)) => {
+                Some(Choice::Tool { name: name.clone().into(), calls: ParallelCalls { disabled: true } })
+            }
             (Demand::Auto, Some(_)) | (Demand::Any, _) => Some(Choice::Any { calls }),
-            (Demand::One(name), _) => Some(Choice::Tool { name: names.sent(name), calls }),
+            (Demand::One(name), _) => Some(Choice::Tool { name: names.sent(name).into(), calls }),
             (Demand::Auto, None) if calls.disabled => Some(Choice::Auto { calls }),
             (Demand::Auto, None) => None,
             (Demand::None, None) => {
@@ -250,21 +194,21 @@ fn check_strict(declared: &[&Declared], model: &Model) -> Result<(), CannotCarry
     Ok(())
 }
 
-fn declaration<'a>(tool: &'a Declared, names: &'a Names) -> Tool<'a> {
+fn declaration<'a>(tool: &'a Declared, names: &'a FunctionNames) -> Tool<'a> {
     Tool {
-        name: names.sent(&tool.name),
+        name: names.sent(&tool.name).into(),
         description: tool.description.as_deref(),
         input_schema: InputSchema::new(tool.schema.as_deref(), tool.strict),
         strict: tool.strict.filter(|&strict| strict),
     }
 }
 
-fn declarations_of_history<'a>(conversation: &'a Conversation, names: &'a Names) -> Vec<Tool<'a>> {
+fn declarations_of_history<'a>(conversation: &'a Conversation, names: &'a FunctionNames) -> Vec<Tool<'a>> {
     let mut seen = HashSet::new();
-    called_names(conversation)
+    function_names::called(conversation)
         .filter(|name| seen.insert(*name))
         .map(|name| Tool {
-            name: names.sent(name),
+            name: names.sent(name).into(),
             description: None,
             input_schema: InputSchema::new(None, None),
             strict: None,

@@ -6,12 +6,12 @@ use aipipe_actors::catalogue::{Capability, Model};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::cannot;
 use super::media::{self, Source};
-use super::tools::Names;
 use crate::dialects::anthropic::block::{REDACTED, SIGNATURE};
 use crate::dialects::anthropic::id::valid_id;
+use crate::dialects::carry::cannot;
 use crate::dialects::conversation::{Conversation, Part, Role, Thought, ToolCall, ToolResult, Turn};
+use crate::dialects::function_names::FunctionNames;
 use crate::dialects::translate::CannotCarry;
 
 /// A message.
@@ -104,7 +104,7 @@ pub(super) struct Transcript<'a> {
 pub(super) fn transcript<'a>(
     conversation: &'a Conversation,
     model: &Model,
-    names: &'a Names,
+    names: &'a FunctionNames,
     origin: &str,
 ) -> Result<Transcript<'a>, CannotCarry> {
     let mut drafts: Vec<Draft<'a>> = Vec::with_capacity(conversation.turns.len());
@@ -174,7 +174,7 @@ impl<'a> Draft<'a> {
         Self { speaker, first: Vec::new(), second: Vec::new() }
     }
 
-    fn take(&mut self, turn: &'a Turn, names: &'a Names, origin: &str) -> Result<(), CannotCarry> {
+    fn take(&mut self, turn: &'a Turn, names: &'a FunctionNames, origin: &str) -> Result<(), CannotCarry> {
         let mut speaker_name = turn.name.as_deref().filter(|_| turn.role == Role::User);
         for part in &turn.parts {
             match (self.speaker, part) {
@@ -252,7 +252,7 @@ fn thinking<'a>(thought: &'a Thought, origin: &str) -> Option<Block<'a>> {
     }
 }
 
-fn tool_use<'a>(call: &'a ToolCall, names: &'a Names) -> Block<'a> {
+fn tool_use<'a>(call: &'a ToolCall, names: &'a FunctionNames) -> Block<'a> {
     Block::ToolUse { id: valid_id(&call.id), name: names.sent(&call.name), input: Input::new(&call.arguments) }
 }
 

@@ -1,18 +1,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use super::*;
-use crate::dialects::conversation::{Conversation, Media, Opaque, Tool};
+use crate::dialects::conversation::{Media, Opaque};
+use crate::dialects::translate::Renamed;
 use aipipe_actors::money::Tokens;
 use http::StatusCode;
 
 const ORIGIN: &str = "gemini/gemini-3-flash-preview";
 
 fn read(body: &str) -> Answer {
-    decode(body.as_bytes(), ORIGIN, &ToolNames::default()).expect("an answer")
+    decode(body.as_bytes(), ORIGIN, &Undo::default()).expect("an answer")
 }
 
 fn fail(body: &str) -> AnswerError {
-    decode(body.as_bytes(), ORIGIN, &ToolNames::default()).expect_err("no answer")
+    decode(body.as_bytes(), ORIGIN, &Undo::default()).expect_err("no answer")
 }
 
 fn candidate(rest: &str) -> String {
@@ -156,12 +157,9 @@ fn d139_images_in_the_answer_are_images() {
 
 #[test]
 fn d22_the_client_gets_its_own_names_back() {
-    let tool = Tool { name: "my tool".to_owned(), description: None, schema: None, strict: None };
-    let names = ToolNames::new(&Conversation { tools: vec![tool], ..Conversation::default() });
-    let wire = names.wire("my tool");
-    let body =
-        candidate(&format!(r#""content":{{"parts":[{{"functionCall":{{"name":"{wire}"}}}}]}},"finishReason":"STOP""#));
-    let answer = decode(body.as_bytes(), ORIGIN, &names).unwrap();
+    let renamed = vec![Renamed { sent: "my_tool".to_owned(), original: "my tool".to_owned() }];
+    let body = candidate(r#""content":{"parts":[{"functionCall":{"name":"my_tool"}}]},"finishReason":"STOP""#);
+    let answer = decode(body.as_bytes(), ORIGIN, &Undo { renamed, answer_tool: None }).unwrap();
     assert_eq!(calls(&answer.choices[0])[0].name, "my tool");
 }
 

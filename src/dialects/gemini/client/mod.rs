@@ -4,6 +4,7 @@
 //! gives without `alt=sse` is made of them at the edge. A stream has no end of its own but the close of the connection.
 
 mod answer;
+mod counting;
 mod facts;
 mod passing;
 mod request;
@@ -25,14 +26,18 @@ use self::passing::Passing;
 use self::wire::Body;
 use super::FOREIGN_SIGNATURE;
 use crate::dialects::client::{
-    Addressed, AnswerFacts, ClientRequest, ClientSurface, Decoded, Facts, Frame, Prepared, StreamReading, Target,
+    Addressed, AnswerFacts, ClientRequest, ClientSurface, Counting, Decoded, Facts, Frame, Prepared, StreamReading,
+    Target,
 };
 use crate::dialects::conversation::Answer;
+use crate::dialects::edits::Edits;
 use crate::dialects::json::{Cursor, Fault, Kind};
-use crate::dialects::scan::{PromptHasher, preferences};
-use crate::dialects::splice::{Cutter, Splice};
+use crate::dialects::scan::{BodyScan, Findings, PromptHasher, invalid, read};
 use crate::dialects::translate::{AnswerError, ClientError, InvalidRequest, StreamEncoder};
 use crate::providers::{Dialect, Profile};
+
+/// What a cache key begins with.
+const SURFACE: &[&str] = &["gemini"];
 
 /// Gemini's API.
 #[derive(Debug, Clone, Copy)]
@@ -44,21 +49,19 @@ impl ClientSurface for GeminiApi {
         body: &'a [u8],
         addressed: &Addressed<'a>,
     ) -> Result<Box<dyn ClientRequest + 'a>, InvalidRequest> {
-        let text = std::str::from_utf8(body)
-            .map_err(|error| invalid(None, format!("the body is not UTF-8 at byte {}", error.valid_up_to())))?;
-        let outline = Outline::find(text).map_err(|fault| invalid(None, format!("the body is not JSON: {fault}")))?;
+        let mut outline = Outline::default();
+        read(body, &mut outline)?;
+        let text = outline.found.text();
         // serde's own message may quote the prompt.
-        let read: Body = serde_json::from_str(text).map_err(|error| {
+        let body: Body = serde_json::from_str(text).map_err(|error| {
             let place = format!("at line {}, column {}", error.line(), error.column());
             invalid(None, format!("a field is missing or has a wrong type {place}"))
         })?;
-        if read.contents.is_empty() {
+        if body.contents.is_empty() {
             return Err(invalid(Some("contents"), "`contents` is required: an array of at least one content"));
         }
-        let wishes = outline.wishes.as_ref().and_then(|range| text.get(range.clone()));
-        let wishes = wishes.map(preferences).transpose()?.unwrap_or_default();
-        let facts = facts::facts(&read, wishes, addressed);
-        Ok(Box::new(GeminiRequest { text, outline, body: read, facts }))
+        let facts = facts::facts(&body, outline.found.preferences()?, addressed);
+        Ok(Box::new(GeminiRequest { outline, body, facts }))
     }
 
     fn is_spoken_by(&self, profile: &Profile) -> bool {
@@ -79,6 +82,10 @@ impl ClientSurface for GeminiApi {
         Some(Bytes::from(format!("data: {head},\"aipipe\":{explanation}}}\r\n\r\n")))
     }
 
+    fn counting(&self) -> Option<&'static dyn Counting> {
+        Some(&counting::CountTokens)
+    }
+
     fn error(&self, error: &ClientError<'_>, request_id: RequestId) -> Bytes {
         Bytes::from(answer::error(error, &request_id.to_string()).to_string())
     }
@@ -88,51 +95,28 @@ impl ClientSurface for GeminiApi {
     }
 }
 
-fn invalid(param: Option<&str>, message: impl Into<String>) -> InvalidRequest {
-    InvalidRequest { param: param.map(str::to_owned), message: message.into() }
-}
-
-/// The members of a body, and where AiPipe's own stands.
+/// What one pass over a body found; the conversation itself is read from the tree.
 #[derive(Debug, Default)]
-struct Outline {
-    names: Vec<String>,
-    wishes: Option<Range<usize>>,
-    /// The bytes to cut out before the body goes on.
-    cuts: Vec<Range<usize>>,
+struct Outline<'a> {
+    found: Findings<'a>,
     /// The values of thought signatures in the history.
     signatures: Vec<Range<usize>>,
 }
 
-impl Outline {
-    fn find(text: &str) -> Result<Self, Fault> {
-        let mut outline = Self::default();
-        let mut cutter = Cutter::default();
-        let mut cursor = Cursor::new(text);
-        let mut members = cursor.object()?;
-        while let Some(key) = cursor.key(&mut members)? {
-            cutter.key(key.start);
-            let kind = cursor.kind()?;
-            let name = key.name.decode().into_owned();
-            let value = if name == "contents" && kind == Kind::Array {
-                let start = cursor.position();
-                outline.history(&mut cursor)?;
-                start..cursor.position()
-            } else {
-                cursor.skip()?
-            };
-            if name == "aipipe" {
-                cutter.cut(value.end);
-                outline.wishes = (kind != Kind::Null).then_some(value);
-            } else {
-                cutter.keep(value.end);
-            }
-            outline.names.push(name);
-        }
-        cursor.end()?;
-        outline.cuts = cutter.close();
-        Ok(outline)
+impl<'a> BodyScan<'a> for Outline<'a> {
+    fn findings(&mut self) -> &mut Findings<'a> {
+        &mut self.found
     }
 
+    fn member(&mut self, cursor: &mut Cursor<'a>, kind: Kind, name: &str) -> Result<(), InvalidRequest> {
+        match (name, kind) {
+            ("contents", Kind::Array) => Ok(self.history(cursor)?),
+            _ => Ok(cursor.pass()?),
+        }
+    }
+}
+
+impl Outline<'_> {
     fn history(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fault> {
         each(cursor, |cursor| {
             member(cursor, &["parts"], |cursor| {
@@ -178,8 +162,7 @@ fn member<'a>(
 }
 
 struct GeminiRequest<'a> {
-    text: &'a str,
-    outline: Outline,
+    outline: Outline<'a>,
     body: Body,
     facts: Facts,
 }
@@ -190,31 +173,33 @@ impl ClientRequest for GeminiRequest<'_> {
     }
 
     fn prompt_key(&self, hasher: &PromptHasher) -> PromptKey {
-        hasher.key_of(&["gemini"], &self.cut().finish())
+        self.outline.found.prompt_key(hasher, SURFACE)
     }
 
     fn pass(&self, target: &Target<'_>) -> Prepared {
-        let mut splice = self.cut();
-        let mut dropped = Vec::new();
-        let own = format!("{}/{}", target.model.provider, target.model.id);
+        let mut edits = Edits::begin(&self.outline.found);
+        // The address names it.
+        edits.remove("model");
+        let own = target.model.address();
         for range in &self.outline.signatures {
-            let written = self.text.get(range.start + 1..range.end.saturating_sub(1)).unwrap_or_default();
+            let text = self.outline.found.text();
+            let written = text.get(range.start + 1..range.end.saturating_sub(1)).unwrap_or_default();
             let opaque = signature::unwrap(written);
             // Google's own has no origin and goes back as it came.
             if opaque.origin.is_empty() {
                 continue;
             }
             let data = if opaque.origin == own { opaque.data.as_str() } else { FOREIGN_SIGNATURE };
-            if opaque.origin != own && dropped.is_empty() {
-                dropped.push("thoughtSignature".to_owned());
+            if opaque.origin != own {
+                edits.tell("thoughtSignature");
             }
-            splice.replace(range.clone(), serde_json::Value::from(data).to_string());
+            edits.splice.replace(range.clone(), serde_json::Value::from(data).to_string());
         }
-        Prepared { body: splice.finish(), dropped }
+        edits.finish()
     }
 
     fn decode(&self) -> Result<Decoded, InvalidRequest> {
-        request::decode(&self.body, &self.outline.names, self.facts.stream)
+        request::decode(&self.body, &self.outline.found.members, self.facts.stream)
     }
 
     fn write_answer(&self, answer: &Answer, frame: &Frame) -> Bytes {
@@ -227,16 +212,5 @@ impl ClientRequest for GeminiRequest<'_> {
 
     fn passing(&self, _: &Profile) -> Box<dyn StreamReading> {
         Box::new(Passing::new())
-    }
-}
-
-impl GeminiRequest<'_> {
-    /// The body without AiPipe's own.
-    fn cut(&self) -> Splice<'_> {
-        let mut splice = Splice::new(self.text);
-        for range in &self.outline.cuts {
-            splice.remove(range.clone());
-        }
-        splice
     }
 }

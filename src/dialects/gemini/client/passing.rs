@@ -5,7 +5,6 @@ use bytes::Bytes;
 use crate::dialects::client::{AnswerFacts, Onward, Price, Seen, Slot, StreamReading};
 use crate::dialects::conversation::{Event, Part, Stop, Usage};
 use crate::dialects::gemini::answer;
-use crate::dialects::gemini::names::ToolNames;
 use crate::dialects::gemini::stream::GeminiStream;
 use crate::dialects::json::{Cursor, Fault, Kind};
 use crate::dialects::splice::Splice;
@@ -21,7 +20,7 @@ pub(super) struct Passing {
 
 impl Passing {
     pub(super) fn new() -> Self {
-        Self { reader: GeminiStream::new("", ToolNames::from_undo(Undo::default())), events: Vec::new(), usage: None }
+        Self { reader: GeminiStream::new("", Undo::default()), events: Vec::new(), usage: None }
     }
 }
 
@@ -69,17 +68,12 @@ impl Passing {
     /// connection closes.
     fn costed(&self, event: RawEvent, price: Price<'_>) -> Bytes {
         let cost = self.usage.as_ref().and_then(price);
-        let (Some(cost), Some(range)) = (cost, event.data_range()) else { return event.into_raw() };
+        let Some(cost) = cost else { return event.into_raw() };
         let places = Places::find(event.data()).unwrap_or_default();
         let Some(slot) = places.usage.filter(|_| places.ends) else { return event.into_raw() };
-        let data = event.data();
-        let mut splice = Splice::new(data);
+        let mut splice = Splice::new(event.data());
         slot.fill(&mut splice, "cost", &cost.to_string());
-        let mut out = Vec::with_capacity(event.raw().len() + 32);
-        out.extend_from_slice(event.raw().get(..range.start).unwrap_or_default());
-        splice.write(&mut out);
-        out.extend_from_slice(event.raw().get(range.end..).unwrap_or_default());
-        Bytes::from(out)
+        splice.into_event(&event)
     }
 }
 
@@ -138,7 +132,7 @@ fn says_why(cursor: &mut Cursor<'_>) -> Result<bool, Fault> {
 
 /// Looks at a whole answer.
 pub(super) fn read_answer(body: &[u8]) -> Result<AnswerFacts, AnswerError> {
-    let read = answer::decode(body, "", &ToolNames::from_undo(Undo::default()))?;
+    let read = answer::decode(body, "", &Undo::default())?;
     let text = std::str::from_utf8(body).unwrap_or_default();
     let malformed = |_| AnswerError::Malformed(Malformed("the answer cannot be read".to_owned()));
     let places = Places::find(text).map_err(malformed)?;

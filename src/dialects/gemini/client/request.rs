@@ -13,6 +13,7 @@ use crate::dialects::conversation::{
     Conversation, Media, Part as Said, ResponseFormat, Role, Settings, Thought, Tool, ToolCall, ToolChoice, ToolResult,
     Turn,
 };
+use crate::dialects::scan::Members;
 use crate::dialects::translate::InvalidRequest;
 
 /// Settings that the canonical form holds, by both spellings.
@@ -40,14 +41,14 @@ const HELD_MEMBERS: [&str; 8] =
     ["contents", "systemInstruction", "system_instruction", "tools", "toolConfig", "tool_config", "aipipe", "model"];
 const SETTINGS: [&str; 2] = ["generationConfig", "generation_config"];
 
-/// Reads a request; `members` are the names of all members of its body.
-pub(super) fn decode(body: &Body, members: &[String], stream: bool) -> Result<Decoded, InvalidRequest> {
+/// Reads a request with these members.
+pub(super) fn decode(body: &Body, members: &Members<'_>, stream: bool) -> Result<Decoded, InvalidRequest> {
     let empty = BTreeMap::new();
     let settings = body.generation_config.as_ref().unwrap_or(&empty);
     let mut dropped: Vec<String> = members
         .iter()
+        .map(|member| member.name.decode().into_owned())
         .filter(|name| !HELD_MEMBERS.contains(&name.as_str()) && !SETTINGS.contains(&name.as_str()))
-        .cloned()
         .collect();
     let held = |name: &String| HELD.iter().any(|names| names.contains(&name.as_str()));
     dropped.extend(settings.keys().filter(|name| !held(name)).map(|name| format!("generationConfig.{name}")));

@@ -9,7 +9,8 @@ use aipipe_actors::catalogue::Capability;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Writing, cannot_carry};
+use super::Writing;
+use crate::dialects::carry::cannot_carry;
 use crate::dialects::conversation::{Media, Opaque, Part as Spoken, Role, Thought, ToolCall, ToolResult};
 use crate::dialects::gemini::{FOREIGN_SIGNATURE, THOUGHT_SIGNATURE};
 use crate::dialects::translate::CannotCarry;
@@ -140,7 +141,7 @@ pub(super) fn write<'a>(writing: &mut Writing<'a>) -> Result<Written<'a>, Cannot
     let mut contents = Contents::default();
     for turn in &conversation.turns {
         if turn.name.is_some() {
-            writing.drop("name");
+            writing.dropped.note("name");
         }
         match turn.role {
             Role::Assistant => contents.model(&turn.parts, writing)?,
@@ -207,11 +208,11 @@ impl<'a> Contents<'a> {
         // Of several calls in one turn only the first is signed.
         if three && thought_signature.is_none() && self.calls.is_empty() {
             thought_signature = Some(FOREIGN_SIGNATURE);
-            writing.drop(THOUGHT_SIGNATURE);
+            writing.dropped.note(THOUGHT_SIGNATURE);
         }
         self.calls.push(&call.id);
         let id = three.then_some(call.id.as_str()).filter(|id| !id.is_empty());
-        let call = Call { id, name: writing.names.wire(&call.name), args: Arguments::of(&call.arguments) };
+        let call = Call { id, name: writing.names.sent(&call.name), args: Arguments::of(&call.arguments) };
         Part { kind: Kind::FunctionCall(call), thought: false, thought_signature }
     }
 
@@ -272,7 +273,7 @@ fn response<'a>(
     writing: &mut Writing<'a>,
 ) -> Result<Part<'a>, CannotCarry> {
     if result.name.is_empty() {
-        return cannot_carry("messages", &format!("no function call with the id `{}` in the history", result.call_id));
+        return cannot_carry("messages", format!("no function call with the id `{}` in the history", result.call_id));
     }
     let three = writing.generation.is_three_or_later();
     let mut text = Cow::Borrowed("");
@@ -308,7 +309,7 @@ fn response<'a>(
     }
     let response = if result.is_error { Outcome::Error(text) } else { Outcome::Result(text) };
     let id = three.then_some(result.call_id.as_str()).filter(|id| !id.is_empty());
-    let name = writing.names.wire(&result.name);
+    let name = writing.names.sent(&result.name);
     Ok(Part::of(Kind::FunctionResponse(Response { id, name, response, parts })))
 }
 
@@ -316,7 +317,7 @@ fn response<'a>(
 fn write_thought<'a>(thought: &'a Thought, parts: &mut Vec<Part<'a>>, writing: &mut Writing<'a>) {
     let Some(signature) = thought.opaque.as_ref().and_then(|opaque| own_signature(opaque, writing)) else {
         if !thought.text.is_empty() || thought.opaque.is_some() {
-            writing.drop("reasoning");
+            writing.dropped.note("reasoning");
         }
         return;
     };
@@ -341,7 +342,7 @@ fn own_signature<'a>(opaque: &'a Opaque, writing: &Writing<'_>) -> Option<&'a st
 
 fn note_file_name(name: Option<&str>, writing: &mut Writing<'_>) {
     if name.is_some() {
-        writing.drop("filename");
+        writing.dropped.note("filename");
     }
 }
 

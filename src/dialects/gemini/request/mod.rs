@@ -17,8 +17,9 @@ use self::contents::Content;
 use self::settings::GenerationConfig;
 use self::tools::{ToolConfig, ToolSet};
 use super::generation::Generation;
-use super::names::ToolNames;
+use crate::dialects::carry::{Dropped, cannot_carry};
 use crate::dialects::conversation::Conversation;
+use crate::dialects::function_names::{FunctionNames, NameRule};
 use crate::dialects::translate::{CannotCarry, EncodedRequest};
 
 /// What may stand in a path segment as it is.
@@ -44,37 +45,29 @@ struct Writing<'a> {
     conversation: &'a Conversation,
     model: &'a Model,
     generation: Generation,
-    names: &'a ToolNames,
+    names: &'a FunctionNames,
     /// `provider/model`: signatures of this origin go back.
     origin: String,
-    dropped: Vec<String>,
+    dropped: Dropped,
 }
 
-impl Writing<'_> {
-    /// Notes once that a field of the client's was left out.
-    fn drop(&mut self, field: &str) {
-        if !self.dropped.iter().any(|name| name == field) {
-            self.dropped.push(field.to_owned());
-        }
-    }
-}
+/// What Google asks of a function's name. Source: `FunctionDeclaration.name`,
+/// <https://ai.google.dev/api/caching#FunctionDeclaration>.
+const NAMES: NameRule = NameRule { longest: 64, punctuation: &['_', '.', ':', '-'], letter_first: true };
 
-fn cannot_carry<T>(field: &str, reason: &str) -> Result<T, CannotCarry> {
-    Err(CannotCarry { field: field.to_owned(), reason: reason.to_owned() })
-}
-
-/// Writes the request for this model; `names` are those of this conversation and are needed again to read the answer.
+/// Writes the request for this model.
 ///
 /// # Errors
 /// [`CannotCarry`] where a field that changes the meaning of the answer has no counterpart.
-pub fn encode(conversation: &Conversation, model: &Model, names: &ToolNames) -> Result<EncodedRequest, CannotCarry> {
+pub fn encode(conversation: &Conversation, model: &Model) -> Result<EncodedRequest, CannotCarry> {
+    let names = FunctionNames::of(conversation, &NAMES);
     let mut writing = Writing {
         conversation,
         model,
         generation: Generation::of(model),
-        names,
-        origin: format!("{}/{}", model.provider, model.id),
-        dropped: conversation.hints.iter().map(|&hint| hint.to_owned()).collect(),
+        names: &names,
+        origin: model.address(),
+        dropped: Dropped::hints(conversation),
     };
     let (system_instruction, contents) = contents::write(&mut writing)?;
     let (tools, tool_config) = tools::write(&mut writing)?;
@@ -82,7 +75,7 @@ pub fn encode(conversation: &Conversation, model: &Model, names: &ToolNames) -> 
     let body = Body { system_instruction, tools, tool_config, contents, generation_config };
     let body = match serde_json::to_vec(&body) {
         Ok(body) => Bytes::from(body),
-        Err(failure) => return cannot_carry("messages", &format!("cannot be written as JSON: {failure}")),
+        Err(failure) => return cannot_carry("messages", format!("cannot be written as JSON: {failure}")),
     };
     let id = model.id.as_str();
     let id = utf8_percent_encode(id.strip_prefix("models/").unwrap_or(id), SEGMENT);
@@ -91,7 +84,8 @@ pub fn encode(conversation: &Conversation, model: &Model, names: &ToolNames) -> 
     } else {
         format!("/v1beta/models/{id}:generateContent")
     };
-    Ok(EncodedRequest { path, body, headers: HeaderMap::new(), dropped: writing.dropped, undo: names.undo() })
+    let dropped = writing.dropped.into_names();
+    Ok(EncodedRequest { path, body, headers: HeaderMap::new(), dropped, undo: names.into_undo() })
 }
 
 #[cfg(test)]

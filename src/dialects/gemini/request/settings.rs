@@ -1,11 +1,12 @@
 //! `generationConfig`: sampling, limits, the form of the answer, and how much to think.
 
-use aipipe_actors::catalogue::{Capability, Effort, Model, ReasoningControl};
+use aipipe_actors::catalogue::{Effort, Model, ReasoningControl};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Writing, cannot_carry};
+use super::Writing;
+use crate::dialects::carry::{cannot_carry, no_logprobs, several_choices, stops};
 use crate::dialects::conversation::{Reasoning, ResponseFormat, ToolChoice};
 use crate::dialects::gemini::schema::{self, Fidelity};
 use crate::dialects::translate::CannotCarry;
@@ -74,12 +75,10 @@ struct ThinkingConfig {
 pub(super) fn write<'a>(writing: &mut Writing<'a>) -> Result<GenerationConfig<'a>, CannotCarry> {
     let settings = &writing.conversation.settings;
     let model = writing.model;
-    if settings.logprobs.is_some() {
-        return cannot_carry("logprobs", "log probabilities have no form in a translated answer");
-    }
+    no_logprobs(settings)?;
     let mut config = GenerationConfig {
-        stop_sequences: stop_sequences(writing)?,
-        candidate_count: candidate_count(writing)?,
+        stop_sequences: stops(settings, model, Some(MOST_STOPS))?,
+        candidate_count: several_choices(writing.conversation, model)?,
         max_output_tokens: settings.max_output_tokens.map(|limit| limit.min(model.max_output_tokens)),
         temperature: settings.temperature.map(|temperature| temperature.clamp(0.0, 2.0)),
         top_p: settings.top_p,
@@ -90,59 +89,31 @@ pub(super) fn write<'a>(writing: &mut Writing<'a>) -> Result<GenerationConfig<'a
         ..GenerationConfig::default()
     };
     if config.max_output_tokens != settings.max_output_tokens {
-        writing.drop("max_tokens");
+        writing.dropped.note("max_tokens");
     }
     if config.seed.is_none() && settings.seed.is_some() {
-        writing.drop("seed");
+        writing.dropped.note("seed");
     }
     leave_out_refused(writing, &mut config);
     write_format(writing, &mut config)?;
     if let Some(reasoning) = &writing.conversation.reasoning {
         config.thinking_config = thinking(reasoning, model);
         if config.thinking_config.is_none() && reasoning.effort != Some(Effort::None) {
-            writing.drop("reasoning_effort");
+            writing.dropped.note("reasoning_effort");
         }
     }
     Ok(config)
 }
 
-fn stop_sequences<'a>(writing: &Writing<'a>) -> Result<Vec<&'a str>, CannotCarry> {
-    let stops: Vec<&str> =
-        writing.conversation.settings.stop.iter().map(String::as_str).filter(|stop| !stop.is_empty()).collect();
-    if stops.len() > MOST_STOPS {
-        return cannot_carry("stop", "Gemini takes at most 5 stop sequences");
-    }
-    if !stops.is_empty() && writing.model.parameters.refuses("stop") {
-        return cannot_carry("stop", "this model takes no stop sequences");
-    }
-    Ok(stops)
-}
-
-fn candidate_count(writing: &Writing<'_>) -> Result<Option<u32>, CannotCarry> {
-    match writing.conversation.settings.choices {
-        None | Some(0 | 1) => Ok(None),
-        Some(_) if writing.conversation.stream => cannot_carry("n", "a translated stream has one choice"),
-        Some(_) if !writing.model.capabilities.contains(Capability::N) => {
-            cannot_carry("n", "this model gives one choice")
-        }
-        several => Ok(several),
-    }
-}
-
 /// Takes out the sampling parameters that the model refuses: they only tune.
 fn leave_out_refused(writing: &mut Writing<'_>, config: &mut GenerationConfig<'_>) {
-    fn refuse<T>(writing: &mut Writing<'_>, name: &str, value: &mut Option<T>) {
-        if value.is_some() && writing.model.parameters.refuses(name) {
-            *value = None;
-            writing.drop(name);
-        }
-    }
-    refuse(writing, "temperature", &mut config.temperature);
-    refuse(writing, "top_p", &mut config.top_p);
-    refuse(writing, "top_k", &mut config.top_k);
-    refuse(writing, "seed", &mut config.seed);
-    refuse(writing, "presence_penalty", &mut config.presence_penalty);
-    refuse(writing, "frequency_penalty", &mut config.frequency_penalty);
+    let (model, dropped) = (writing.model, &mut writing.dropped);
+    config.temperature = dropped.unless_taken(model, "temperature", config.temperature);
+    config.top_p = dropped.unless_taken(model, "top_p", config.top_p);
+    config.top_k = dropped.unless_taken(model, "top_k", config.top_k);
+    config.seed = dropped.unless_taken(model, "seed", config.seed);
+    config.presence_penalty = dropped.unless_taken(model, "presence_penalty", config.presence_penalty);
+    config.frequency_penalty = dropped.unless_taken(model, "frequency_penalty", config.frequency_penalty);
 }
 
 fn write_format<'a>(writing: &mut Writing<'a>, config: &mut GenerationConfig<'a>) -> Result<(), CannotCarry> {
@@ -164,7 +135,7 @@ fn write_format<'a>(writing: &mut Writing<'a>, config: &mut GenerationConfig<'a>
                     .map_err(|unfit| CannotCarry { field: "response_format".to_owned(), reason: unfit.to_string() })?;
             }
             if description.is_some() {
-                writing.drop("response_format.json_schema.description");
+                writing.dropped.note("response_format.json_schema.description");
             }
         }
     }
@@ -177,7 +148,7 @@ fn thinking(reasoning: &Reasoning, model: &Model) -> Option<ThinkingConfig> {
     let (thinking_level, thinking_budget) = match model.parameters.reasoning {
         ReasoningControl::None | ReasoningControl::Adaptive => return None,
         ReasoningControl::Level => {
-            let effort = reasoning.effort.or(reasoning.budget_tokens.map(effort_of_budget));
+            let effort = reasoning.level();
             (effort.map(|asked| level(model.parameters.nearest_effort(asked))), None)
         }
         ReasoningControl::Budget => {
@@ -195,15 +166,6 @@ fn level(effort: Effort) -> &'static str {
         Effort::Low => "LOW",
         Effort::Medium => "MEDIUM",
         Effort::High | Effort::Xhigh | Effort::Max => "HIGH",
-    }
-}
-
-fn effort_of_budget(tokens: u64) -> Effort {
-    match tokens {
-        0 => Effort::None,
-        1..=2_048 => Effort::Low,
-        2_049..=8_192 => Effort::Medium,
-        _ => Effort::High,
     }
 }
 

@@ -42,7 +42,7 @@ struct Sent {
 }
 
 fn send_to(model: &Model, conversation: &Conversation) -> Sent {
-    let sent = encode(conversation, model, &ToolNames::new(conversation)).expect("can be carried");
+    let sent = encode(conversation, model).expect("can be carried");
     let text = String::from_utf8(sent.body.to_vec()).unwrap();
     Sent { path: sent.path, body: serde_json::from_str(&text).unwrap(), text, dropped: sent.dropped }
 }
@@ -52,7 +52,7 @@ fn send(id: &str, conversation: &Conversation) -> Sent {
 }
 
 fn refused(id: &str, conversation: &Conversation) -> String {
-    encode(conversation, &model(id), &ToolNames::new(conversation)).expect_err("cannot be carried").field
+    encode(conversation, &model(id)).expect_err("cannot be carried").field
 }
 
 fn turn(role: Role, parts: Vec<Part>) -> Turn {
@@ -389,7 +389,7 @@ fn d54_d59_addresses_are_passed_on_where_gemini_takes_them() {
     fetching.capabilities.insert(Capability::ImageUrl);
     let part = |model: &Model, conversation| send_to(model, &conversation).body["contents"][0]["parts"][0].clone();
     assert_eq!(part(&fetching, url(photo)), json!({"fileData": {"mimeType": "image/jpeg", "fileUri": photo}}));
-    let plain = encode(&url("http://example.com/a.png"), &fetching, &ToolNames::default());
+    let plain = encode(&url("http://example.com/a.png"), &fetching);
     assert_eq!(plain.unwrap_err().field, "messages");
     let model = model("gemini-2.5-flash");
     assert_eq!(part(&model, url("https://youtu.be/x")), json!({"fileData": {"fileUri": "https://youtu.be/x"}}));
@@ -438,7 +438,7 @@ fn d85_several_choices_need_a_model_that_gives_them() {
     let several = || with(Settings { choices: Some(2), ..Settings::default() });
     let streamed = Conversation { stream: true, ..several() };
     assert_eq!(refused("gemini-2.5-flash", &streamed), "n");
-    let single = encode(&several(), &bare("gemini-2.5-flash"), &ToolNames::default());
+    let single = encode(&several(), &bare("gemini-2.5-flash"));
     assert_eq!(single.unwrap_err().field, "n");
 }
 

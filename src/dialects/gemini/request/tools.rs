@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Writing, cannot_carry};
+use super::Writing;
+use crate::dialects::carry::cannot_carry;
 use crate::dialects::conversation::{ResponseFormat, Tool, ToolChoice};
 use crate::dialects::gemini::schema::{self, Fidelity};
 use crate::dialects::translate::CannotCarry;
@@ -62,7 +63,7 @@ pub(super) fn write<'a>(writing: &mut Writing<'a>) -> Result<Tools<'a>, CannotCa
 
 fn declare<'a>(tool: &'a Tool, writing: &Writing<'a>) -> Result<Declaration<'a>, CannotCarry> {
     let mut declaration = Declaration {
-        name: writing.names.wire(&tool.name),
+        name: writing.names.sent(&tool.name),
         description: tool.description.as_deref(),
         parameters: None,
         parameters_json_schema: None,
@@ -100,7 +101,7 @@ fn calling_config<'a>(writing: &Writing<'a>) -> Result<Option<ToolConfig<'a>>, C
         ToolChoice::Auto => return Ok(None),
         ToolChoice::None => ("NONE", Vec::new()),
         ToolChoice::Required => ("ANY", Vec::new()),
-        ToolChoice::Named(name) => ("ANY", vec![names.wire(name)]),
+        ToolChoice::Named(name) => ("ANY", vec![names.sent(name)]),
         ToolChoice::Allowed { names: allowed, required } => {
             let mode = match required {
                 true => "ANY",
@@ -109,7 +110,7 @@ fn calling_config<'a>(writing: &Writing<'a>) -> Result<Option<ToolConfig<'a>>, C
                     return cannot_carry("tool_choice", "this model takes a list of functions only with a forced call");
                 }
             };
-            (mode, allowed.iter().map(|name| names.wire(name)).collect())
+            (mode, allowed.iter().map(|name| names.sent(name)).collect())
         }
     };
     Ok(Some(ToolConfig { function_calling_config: CallingConfig { mode, allowed_function_names } }))

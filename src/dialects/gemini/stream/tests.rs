@@ -14,7 +14,7 @@ struct Read {
 
 /// Reads events until one is not followed by another, then closes.
 fn read(pieces: &[&str]) -> Read {
-    let mut stream = GeminiStream::new(ORIGIN, ToolNames::default());
+    let mut stream = GeminiStream::new(ORIGIN, Undo::default());
     let mut events = Vec::new();
     let mut last = Ok(Step::Continue);
     for piece in pieces {

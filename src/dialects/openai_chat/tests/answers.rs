@@ -10,7 +10,7 @@ use crate::dialects::conversation::{Answer, Choice, Opaque, Part, Stop, Thought,
 use crate::dialects::openai_chat::answer::{AnswerShape, ToolShape, read_answer, write_answer};
 use crate::dialects::openai_chat::quirks::ChatQuirks;
 use crate::dialects::openai_chat::request::decode_request;
-use crate::dialects::scan::scan;
+use crate::dialects::openai_chat::scan::scan;
 use crate::dialects::translate::AnswerError;
 
 fn shape(tools: ToolShape) -> AnswerShape {

@@ -167,6 +167,6 @@ fn data_over_several_lines_is_rewritten_whole() {
     let passed = pass(events, UsageView::Shown);
     assert_eq!(
         passed.text,
-        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"cost\":0.000000042}}\n\n"
+        "event: x\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"cost\":0.000000042}}\n\n"
     );
 }

@@ -9,7 +9,7 @@ use crate::dialects::client::{Chosen, Decoded};
 use crate::dialects::conversation::{Media, Opaque, Part, ResponseFormat, Role, ToolChoice, Turn};
 use crate::dialects::openai_chat::passthrough::{DetailsUse, DeveloperRole, Passthrough, prepare_passthrough};
 use crate::dialects::openai_chat::request::{decode_request, translatable};
-use crate::dialects::scan::scan;
+use crate::dialects::openai_chat::scan::scan;
 
 fn prepared(text: &str, target: &Passthrough<'_>) -> (String, Vec<String>) {
     let prepared = prepare_passthrough(&scan(text.as_bytes()).unwrap(), target);

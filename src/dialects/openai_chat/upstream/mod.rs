@@ -7,7 +7,6 @@
 mod answer;
 mod calls;
 mod message;
-mod names;
 mod request;
 mod stream;
 #[cfg(test)]

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use self::history::Message;
 use self::settings::Sampling;
-use super::names::Names;
+use crate::dialects::carry::{Dropped, cannot_carry};
 use crate::dialects::conversation::{Conversation, ResponseFormat, ToolChoice};
+use crate::dialects::function_names::{FunctionNames, NameRule};
 use crate::dialects::translate::{CannotCarry, EncodedRequest};
 use crate::providers::{Profile, StreamUsage};
 
@@ -86,24 +87,15 @@ struct Writing<'a> {
     conversation: &'a Conversation,
     model: &'a Model,
     profile: &'a Profile,
-    names: &'a Names,
+    names: &'a FunctionNames,
     /// `provider/model`: thoughts of this origin go back.
     origin: String,
-    dropped: Vec<String>,
+    dropped: Dropped,
 }
 
-impl Writing<'_> {
-    /// Notes once that a field of the client's was left out.
-    fn drop(&mut self, field: &str) {
-        if !self.dropped.iter().any(|name| name == field) {
-            self.dropped.push(field.to_owned());
-        }
-    }
-}
-
-fn cannot_carry<T>(field: &str, reason: &str) -> Result<T, CannotCarry> {
-    Err(CannotCarry { field: field.to_owned(), reason: reason.to_owned() })
-}
+/// What OpenAI asks of a function's name, and others take. Source: `FunctionObject.name`,
+/// <https://platform.openai.com/docs/api-reference/chat/create>.
+const NAMES: NameRule = NameRule { longest: 64, punctuation: &['_', '-'], letter_first: false };
 
 /// Writes the request for this model.
 pub(super) fn encode(
@@ -111,14 +103,14 @@ pub(super) fn encode(
     model: &Model,
     profile: &Profile,
 ) -> Result<EncodedRequest, CannotCarry> {
-    let names = Names::of(conversation);
+    let names = FunctionNames::of(conversation, &NAMES);
     let mut writing = Writing {
         conversation,
         model,
         profile,
         names: &names,
-        origin: format!("{}/{}", model.provider, model.id),
-        dropped: conversation.hints.iter().map(|&hint| hint.to_owned()).collect(),
+        origin: model.address(),
+        dropped: Dropped::hints(conversation),
     };
     let sampling = settings::write(&mut writing)?;
     let messages = history::write(&mut writing, sampling.thinks(model, profile))?;
@@ -140,11 +132,11 @@ pub(super) fn encode(
     };
     let body = match serde_json::to_vec(&body) {
         Ok(body) => Bytes::from(body),
-        Err(failure) => return cannot_carry("messages", &format!("cannot be written as JSON: {failure}")),
+        Err(failure) => return cannot_carry("messages", format!("cannot be written as JSON: {failure}")),
     };
     let path = if conversation.stream { profile.paths.chat_stream } else { profile.paths.chat };
-    let dropped = writing.dropped;
-    Ok(EncodedRequest { path: path.to_owned(), body, headers: HeaderMap::new(), dropped, undo: names.undo() })
+    let dropped = writing.dropped.into_names();
+    Ok(EncodedRequest { path: path.to_owned(), body, headers: HeaderMap::new(), dropped, undo: names.into_undo() })
 }
 
 /// The functions that may be called: the others are left out where only some are allowed, since not every server knows such a list.
@@ -171,7 +163,7 @@ fn tools<'a>(writing: &mut Writing<'a>) -> Vec<Tool<'a>> {
         })
         .collect();
     if !takes_strict && writing.conversation.tools.iter().any(|tool| tool.strict.is_some()) {
-        writing.drop("tools.strict");
+        writing.dropped.note("tools.strict");
     }
     tools
 }
@@ -201,7 +193,7 @@ fn parallel_tool_calls(writing: &mut Writing<'_>, tools: &[Tool<'_>]) -> Result<
                 return cannot_carry("parallel_tool_calls", "this model cannot be held to one call");
             }
             // Leave to call several is none that anybody would miss.
-            writing.drop("parallel_tool_calls");
+            writing.dropped.note("parallel_tool_calls");
             Ok(None)
         }
         asked => Ok(asked),

@@ -43,12 +43,12 @@ const SCHEMA_NAME: &str = "answer";
 
 /// Reads a scanned body into the canonical form.
 pub(super) fn decode(scan: &Scan<'_>) -> Result<Decoded, InvalidRequest> {
-    let mut body: Body = parse(scan.text(), "the body")?;
+    let mut body: Body = parse(scan.found.text(), "the body")?;
     let mut dropped = Vec::new();
     let mut hints = Vec::new();
-    for member in &scan.spans.members {
+    for member in scan.found.members.iter() {
         let name = member.name.decode();
-        if scan.text().get(member.value.clone()) == Some("null") || HELD.contains(&&*name) {
+        if scan.found.text().get(member.value.clone()) == Some("null") || HELD.contains(&&*name) {
             continue;
         }
         match HINTS.iter().find(|hint| ***hint == *name) {
@@ -78,7 +78,7 @@ pub(super) fn decode(scan: &Scan<'_>) -> Result<Decoded, InvalidRequest> {
         parallel_tool_calls: serial.then_some(false),
         format: format(&mut body)?,
         settings: Settings {
-            max_output_tokens: scan.output_limit,
+            max_output_tokens: scan.found.output_limit,
             temperature: body.temperature,
             top_p: body.top_p,
             top_k: body.top_k,
@@ -87,7 +87,7 @@ pub(super) fn decode(scan: &Scan<'_>) -> Result<Decoded, InvalidRequest> {
         },
         reasoning: scan.reasoning(),
         hints,
-        stream: scan.stream,
+        stream: scan.found.stream,
     };
     Ok(Decoded { conversation, dropped })
 }

@@ -7,7 +7,7 @@ use aipipe_actors::catalogue::Capability;
 use super::{BlockSpan, MarkedMessage, Scan};
 use crate::dialects::anthropic::client::mark;
 use crate::dialects::json::{Cursor, Kind, Text};
-use crate::dialects::scan::{Said, count_pages, invalid};
+use crate::dialects::scan::{Said, count_pages, invalid, objects};
 use crate::dialects::translate::InvalidRequest;
 
 /// What opens the texts that harnesses put beside what the user said.
@@ -73,26 +73,19 @@ struct Source<'a> {
 
 impl<'a> Scan<'a> {
     pub(super) fn messages(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
-        if kind != Kind::Array {
-            return Err(invalid(Some("messages"), "`messages` must be an array of messages"));
-        }
-        let mut items = cursor.array()?;
-        while cursor.element(&mut items)? {
-            if cursor.kind()? != Kind::Object {
-                return Err(self.message_error("", "must be an object"));
-            }
+        objects(cursor, kind, "messages", |cursor| {
             let start = cursor.position();
             self.message(cursor)?;
             self.spans.messages.push(start..cursor.position());
-            self.thread.messages += 1;
-        }
-        Ok(())
+            self.found.thread.messages += 1;
+            Ok(())
+        })
     }
 
     /// Instructions: a text, or blocks of text.
     pub(super) fn system(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
         match kind {
-            Kind::String => self.estimate.text(cursor.string()?.raw()),
+            Kind::String => self.found.estimate.text(cursor.string()?.raw()),
             Kind::Array => {
                 let mut items = cursor.array()?;
                 while cursor.element(&mut items)? {
@@ -100,7 +93,7 @@ impl<'a> Scan<'a> {
                         return Err(invalid(Some("system"), "`system` must hold objects"));
                     }
                     if let Some(text) = self.piece(cursor)?.text {
-                        self.estimate.text(text.raw());
+                        self.found.estimate.text(text.raw());
                     }
                 }
             }
@@ -110,7 +103,7 @@ impl<'a> Scan<'a> {
     }
 
     fn message_error(&self, member: &str, rule: &str) -> InvalidRequest {
-        let param = format!("messages[{}]{member}", self.thread.messages);
+        let param = format!("messages[{}]{member}", self.found.thread.messages);
         invalid(Some(&param), format!("`{param}` {rule}"))
     }
 
@@ -127,7 +120,7 @@ impl<'a> Scan<'a> {
             }
         }
         let role = role.ok_or_else(|| self.message_error(".role", "is required"))?;
-        self.estimate.message();
+        self.found.estimate.message();
         if draft.blocks.iter().any(|block| block.mark.is_some()) {
             let index = self.spans.messages.len();
             self.spans.marked.push(MarkedMessage { index, blocks: std::mem::take(&mut draft.blocks) });
@@ -151,24 +144,24 @@ impl<'a> Scan<'a> {
 
     /// A user's message may hold the results of calls, the user's own words, or both; what a harness adds to results is no ask.
     fn count_turn(&mut self, role: Speaker, draft: Draft<'a>) {
-        self.thread.has_tool_history |= draft.calls;
+        self.found.thread.has_tool_history |= draft.calls;
         match role {
-            Speaker::Instruction => self.thread.instruction(),
+            Speaker::Instruction => self.found.thread.instruction(),
             Speaker::Assistant => {
-                self.thread.assistant();
+                self.found.thread.assistant();
                 // A turn that paused in a tool of the provider's is resumed, not prefilled.
-                self.thread.ends_with_assistant = !draft.hosted;
+                self.found.thread.ends_with_assistant = !draft.hosted;
             }
             Speaker::User => {
                 if draft.results > 0 {
-                    self.thread.results(draft.results);
+                    self.found.thread.results(draft.results);
                     if draft.said.is_empty() && draft.attachments == 0 {
                         return;
                     }
                 }
                 self.last_ask = self.spans.messages.len();
                 let said = if draft.said.is_empty() { draft.aside } else { draft.said };
-                self.thread.user(said, draft.attachments);
+                self.found.thread.user(said, draft.attachments);
             }
         }
     }
@@ -178,7 +171,7 @@ impl<'a> Scan<'a> {
             Kind::Null => cursor.pass()?,
             Kind::String => {
                 let text = cursor.string()?;
-                self.estimate.text(text.raw());
+                self.found.estimate.text(text.raw());
                 draft.say(text);
             }
             Kind::Array => {
@@ -236,7 +229,7 @@ impl<'a> Scan<'a> {
         match &*kind.decode() {
             "text" => {
                 let text = piece.text.ok_or_else(|| missing(self))?;
-                self.estimate.text(text.raw());
+                self.found.estimate.text(text.raw());
                 draft.say(text);
             }
             "image" | "document" => {
@@ -245,20 +238,20 @@ impl<'a> Scan<'a> {
             }
             "tool_use" => {
                 draft.calls = true;
-                self.estimate.text(piece.name.unwrap_or_default().raw());
-                self.estimate.json(piece.input.unwrap_or_default());
+                self.found.estimate.text(piece.name.unwrap_or_default().raw());
+                self.found.estimate.json(piece.input.unwrap_or_default());
             }
             "tool_result" => {
                 draft.results += 1;
                 self.within(piece.content, MAX_NESTING)?;
             }
-            "thinking" => self.estimate.text(piece.text.unwrap_or_default().raw()),
+            "thinking" => self.found.estimate.text(piece.text.unwrap_or_default().raw()),
             "redacted_thinking" => {}
-            "search_result" => self.estimate.json(piece.content.unwrap_or_default()),
-            "container_upload" => self.stored.extend(piece.file_id.map(|id| id.decode())),
+            "search_result" => self.found.estimate.json(piece.content.unwrap_or_default()),
+            "container_upload" => self.found.stored.extend(piece.file_id.map(|id| id.decode())),
             _ => {
                 draft.hosted = true;
-                self.estimate.json(whole);
+                self.found.estimate.json(whole);
             }
         }
         Ok(())
@@ -268,12 +261,12 @@ impl<'a> Scan<'a> {
     fn within(&mut self, content: Option<&'a str>, nesting: u8) -> Result<(), InvalidRequest> {
         let Some(content) = content else { return Ok(()) };
         let Some(nesting) = nesting.checked_sub(1) else {
-            self.estimate.json(content);
+            self.found.estimate.json(content);
             return Ok(());
         };
         let mut cursor = Cursor::new(content);
         match cursor.kind()? {
-            Kind::String => self.estimate.text(cursor.string()?.raw()),
+            Kind::String => self.found.estimate.text(cursor.string()?.raw()),
             Kind::Array => {
                 let mut items = cursor.array()?;
                 while cursor.element(&mut items)? {
@@ -283,9 +276,10 @@ impl<'a> Scan<'a> {
                     let piece = self.piece(&mut cursor)?;
                     match piece.kind.unwrap_or_default().decode().as_ref() {
                         kind @ ("image" | "document") => self.medium(kind, piece.source, nesting)?,
-                        _ => {
-                            self.estimate.json(piece.text.map_or(piece.content.unwrap_or_default(), |text| text.raw()))
-                        }
+                        _ => self
+                            .found
+                            .estimate
+                            .json(piece.text.map_or(piece.content.unwrap_or_default(), |text| text.raw())),
                     }
                 }
             }
@@ -302,21 +296,21 @@ impl<'a> Scan<'a> {
         match &*source.kind.unwrap_or_default().decode() {
             // Plain text, which every model reads.
             "text" => {
-                self.estimate.text(data.raw());
+                self.found.estimate.text(data.raw());
                 return Ok(());
             }
             "content" => return self.within(source.content, nesting),
-            "url" => self.need(Capability::ImageUrl),
+            "url" => self.found.need(Capability::ImageUrl),
             _ => {}
         }
         if kind == "document" || source.data.is_some() || source.file_id.is_some() {
-            self.need(capability);
+            self.found.need(capability);
         }
-        self.stored.extend(source.file_id.map(|id| id.decode()));
+        self.found.stored.extend(source.file_id.map(|id| id.decode()));
         if kind == "image" {
-            self.estimate.attachment();
+            self.found.estimate.attachment();
         } else {
-            count_pages(&mut self.estimate, data.raw().len());
+            count_pages(&mut self.found.estimate, data.raw().len());
         }
         Ok(())
     }

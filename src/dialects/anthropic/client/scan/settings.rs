@@ -1,10 +1,10 @@
 //! The members beside `model`, `system` and `messages`: limits, sampling, tools, thinking, the form of the answer.
 
-use aipipe_actors::catalogue::{Capability, Effort};
+use aipipe_actors::catalogue::Capability;
 
 use super::{Scan, Thinks};
 use crate::dialects::json::{Cursor, Kind, Text};
-use crate::dialects::scan::{boolean, invalid, number, string, whole};
+use crate::dialects::scan::{boolean, effort_named, id_within, invalid, number, objects, string, strings, whole};
 use crate::dialects::splice::Cutter;
 use crate::dialects::translate::InvalidRequest;
 
@@ -12,8 +12,8 @@ impl<'a> Scan<'a> {
     /// Reads a member that is not null.
     pub(super) fn setting(&mut self, cursor: &mut Cursor<'a>, kind: Kind, name: &str) -> Result<(), InvalidRequest> {
         match name {
-            "stream" => self.stream = boolean(cursor, kind, name)?,
-            "max_tokens" => self.output_limit = Some(whole(cursor, kind, name)?),
+            "stream" => self.found.stream = boolean(cursor, kind, name)?,
+            "max_tokens" => self.found.output_limit = Some(whole(cursor, kind, name)?),
             "temperature" | "top_p" => {
                 number(cursor, kind, name)?;
             }
@@ -37,37 +37,15 @@ impl<'a> Scan<'a> {
     }
 
     fn stop_sequences(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
-        let error = || invalid(Some("stop_sequences"), "`stop_sequences` must be an array of strings");
-        if kind != Kind::Array {
-            return Err(error());
-        }
-        let mut items = cursor.array()?;
-        while cursor.element(&mut items)? {
-            if cursor.kind()? != Kind::String {
-                return Err(error());
+        strings(cursor, kind, "stop_sequences", |text| {
+            if !text.is_empty() {
+                self.found.mean("stop");
             }
-            if !cursor.string()?.is_empty() {
-                self.mean("stop");
-            }
-        }
-        Ok(())
+        })
     }
 
     fn declare_tools(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
-        if kind != Kind::Array {
-            return Err(invalid(Some("tools"), "`tools` must be an array"));
-        }
-        let mut items = cursor.array()?;
-        let mut index = 0_u32;
-        while cursor.element(&mut items)? {
-            if cursor.kind()? != Kind::Object {
-                let param = format!("tools[{index}]");
-                return Err(invalid(Some(&param), format!("`{param}` must be an object")));
-            }
-            self.declare_tool(cursor)?;
-            index += 1;
-        }
-        Ok(())
+        objects(cursor, kind, "tools", |cursor| self.declare_tool(cursor))
     }
 
     fn declare_tool(&mut self, cursor: &mut Cursor<'a>) -> Result<(), InvalidRequest> {
@@ -82,13 +60,13 @@ impl<'a> Scan<'a> {
                 }
                 _ => {
                     let declaration = cursor.skip()?;
-                    self.estimate.json(cursor.slice(declaration));
+                    self.found.estimate.json(cursor.slice(declaration));
                 }
             }
         }
         match tool_type.filter(|name| *name != *"custom") {
-            None => self.tools += 1,
-            Some(hosted) => self.hosted_tools.push(hosted.decode()),
+            None => self.found.tools += 1,
+            Some(hosted) => self.found.hosted_tools.push(hosted.decode()),
         }
         Ok(())
     }
@@ -106,12 +84,12 @@ impl<'a> Scan<'a> {
                     let choice = cursor.string()?;
                     if choice == *"any" || choice == *"tool" {
                         self.forces_call = true;
-                        self.mean("tool_choice");
+                        self.found.mean("tool_choice");
                     }
                 }
                 ("disable_parallel_tool_use", Kind::Bool) => {
                     if cursor.boolean()? {
-                        self.mean("parallel_tool_calls");
+                        self.found.mean("parallel_tool_calls");
                     }
                 }
                 _ => cursor.pass()?,
@@ -181,13 +159,13 @@ impl<'a> Scan<'a> {
             let kind = cursor.kind()?;
             if key.name == *"type" {
                 if string(cursor, kind, &format!("{name}.type"))? == *"json_schema" {
-                    self.need(Capability::JsonSchema);
-                    self.mean("response_format");
-                    self.structured_output = true;
+                    self.found.need(Capability::JsonSchema);
+                    self.found.mean("response_format");
+                    self.found.structured_output = true;
                 }
             } else {
                 let schema = cursor.skip()?;
-                self.estimate.json(cursor.slice(schema));
+                self.found.estimate.json(cursor.slice(schema));
             }
         }
         Ok(())
@@ -196,31 +174,10 @@ impl<'a> Scan<'a> {
     /// A container of the code execution tool: its id, or an object with the id.
     fn container(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
         match kind {
-            Kind::String => self.stored.push(cursor.string()?.decode()),
-            Kind::Object => {
-                let mut members = cursor.object()?;
-                while let Some(key) = cursor.key(&mut members)? {
-                    if key.name == *"id" && cursor.kind()? == Kind::String {
-                        self.stored.push(cursor.string()?.decode());
-                    } else {
-                        cursor.pass()?;
-                    }
-                }
-            }
+            Kind::String => self.found.stored.push(cursor.string()?.decode()),
+            Kind::Object => self.found.stored.extend(id_within(cursor)?),
             _ => cursor.pass()?,
         }
         Ok(())
     }
-}
-
-/// A level by its name; `None` for one that is not known here, which the provider may know.
-fn effort_named(name: Text<'_>) -> Option<Effort> {
-    Some(match &*name.decode() {
-        "low" => Effort::Low,
-        "medium" => Effort::Medium,
-        "high" => Effort::High,
-        "xhigh" => Effort::Xhigh,
-        "max" => Effort::Max,
-        _ => return None,
-    })
 }

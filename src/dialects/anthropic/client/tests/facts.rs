@@ -141,8 +141,8 @@ fn the_ask_is_what_the_human_said_last() {
     ]);
     let extra = talk(&[first, call.clone(), result, call, json!([{"type": "tool_result", "tool_use_id": "t"}])]);
     let text = body(&extra);
-    let found = scan(text.as_bytes()).unwrap();
-    let ask = found.ask();
+    let read = scan(text.as_bytes()).unwrap();
+    let ask = read.found.ask();
     let view = ask.view();
     assert_eq!((view.current, view.user_turns, view.assistant_turns), ("Refactor it", 1, 2));
     assert_eq!(view.tool_results_since_ask, 2);
@@ -150,8 +150,8 @@ fn the_ask_is_what_the_human_said_last() {
     // Words beside results are an ask, as where somebody interrupts.
     let interrupted = json!([{"type": "tool_result", "tool_use_id": "t"}, {"type": "text", "text": "Stop"}]);
     let text = body(&talk(&[json!("Go"), json!("ok"), interrupted]));
-    let found = scan(text.as_bytes()).unwrap();
-    let ask = found.ask();
+    let read = scan(text.as_bytes()).unwrap();
+    let ask = read.found.ask();
     assert_eq!((ask.view().current, ask.view().tool_results_since_ask), ("Stop", 0));
 }
 

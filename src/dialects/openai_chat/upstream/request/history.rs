@@ -10,8 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::Writing;
 use super::settings::Thinks;
-use super::{Writing, cannot_carry};
+use crate::dialects::carry::cannot_carry;
 use crate::dialects::conversation::{Media, Opaque, Part, Role, Thought, ToolCall, ToolResult, Turn};
 use crate::dialects::openai_chat::answer::detail;
 use crate::dialects::openai_chat::upstream::message::UNSIGNED;
@@ -169,7 +170,7 @@ fn content<'a>(parts: &[&'a Part], writing: &mut Writing<'_>) -> Result<Content<
             Part::Audio(media) => audio(media)?,
             Part::Refusal(text) => json!({"type": "text", "text": text}),
             Part::Reasoning(_) => {
-                writing.drop("reasoning");
+                writing.dropped.note("reasoning");
                 continue;
             }
             Part::ToolCall(_) | Part::ToolResult(_) => {
@@ -269,7 +270,7 @@ fn tool_call<'a>(call: &'a ToolCall, writing: &mut Writing<'a>) -> Call<'a> {
     let own = call.signature.as_ref().filter(own);
     let extra_content = own.map(|own| json!({"google": {"thought_signature": own.data}}));
     if call.signature.is_some() && extra_content.is_none() {
-        writing.drop("thought_signature");
+        writing.dropped.note("thought_signature");
     }
     Call {
         id: &call.id,
@@ -284,7 +285,7 @@ fn think_back(thoughts: &[&Thought], writing: &mut Writing<'_>, thinks: Thinks, 
     let is_own = |thought: &&&Thought| thought.opaque.as_ref().is_some_and(|opaque| opaque.origin == writing.origin);
     let own: Vec<&&Thought> = thoughts.iter().filter(is_own).collect();
     if own.len() < thoughts.len() {
-        writing.drop("reasoning");
+        writing.dropped.note("reasoning");
     }
     let switched = writing.profile.thinking_switch.is_some();
     if writing.profile.effort == EffortField::ReasoningObject {
@@ -311,6 +312,6 @@ fn think_back(thoughts: &[&Thought], writing: &mut Writing<'_>, thinks: Thinks, 
             true => is_needed.then(|| NO_THOUGHTS.to_owned()),
         };
     } else if !own.is_empty() {
-        writing.drop("reasoning");
+        writing.dropped.note("reasoning");
     }
 }

@@ -3,7 +3,8 @@
 use aipipe_actors::catalogue::{Capability, Effort, Model, ParameterLimits, ReasoningControl};
 use serde::Serialize;
 
-use super::{Writing, cannot_carry};
+use super::Writing;
+use crate::dialects::carry::{cannot_carry, no_logprobs, several_choices, stops};
 use crate::dialects::conversation::{Reasoning, ToolChoice};
 use crate::dialects::translate::CannotCarry;
 use crate::providers::{EffortField, Profile};
@@ -74,24 +75,22 @@ impl Sampling<'_> {
 
 pub(super) fn write<'a>(writing: &mut Writing<'a>) -> Result<Sampling<'a>, CannotCarry> {
     let settings = &writing.conversation.settings;
-    if settings.logprobs.is_some() {
-        return cannot_carry("logprobs", "log probabilities have no form in a translated answer");
-    }
+    no_logprobs(settings)?;
     let mut sampling = Sampling {
         temperature: settings.temperature,
         top_p: settings.top_p,
-        stop: stop(writing)?,
+        stop: stops(settings, writing.model, writing.profile.max_stop_sequences)?,
         seed: settings.seed,
         presence_penalty: penalty(writing, settings.presence_penalty, "presence_penalty")?,
         frequency_penalty: penalty(writing, settings.frequency_penalty, "frequency_penalty")?,
-        n: choices(writing)?,
+        n: several_choices(writing.conversation, writing.model)?,
         ..Sampling::default()
     };
     limit(writing, &mut sampling);
     if writing.profile.effort == EffortField::ReasoningObject {
         sampling.top_k = settings.top_k;
     } else if settings.top_k.is_some() {
-        writing.drop("top_k");
+        writing.dropped.note("top_k");
     }
     leave_out_refused(writing, &mut sampling);
     reasoning(writing, &mut sampling);
@@ -102,25 +101,13 @@ fn limit(writing: &mut Writing<'_>, sampling: &mut Sampling<'_>) {
     let Some(asked) = writing.conversation.settings.max_output_tokens else { return };
     let capped = asked.min(writing.model.max_output_tokens);
     if capped < asked {
-        writing.drop("max_tokens");
+        writing.dropped.note("max_tokens");
     }
     if writing.model.parameters.max_completion_tokens {
         sampling.max_completion_tokens = Some(capped);
     } else {
         sampling.max_tokens = Some(capped);
     }
-}
-
-fn stop<'a>(writing: &Writing<'a>) -> Result<Vec<&'a str>, CannotCarry> {
-    let given = writing.conversation.settings.stop.iter().map(String::as_str);
-    let stops: Vec<&str> = given.filter(|stop| !stop.is_empty()).collect();
-    if writing.profile.max_stop_sequences.is_some_and(|most| stops.len() > most) {
-        return cannot_carry("stop", "the provider takes fewer stop sequences");
-    }
-    if !stops.is_empty() && writing.model.parameters.refuses("stop") {
-        return cannot_carry("stop", "this model takes no stop sequences");
-    }
-    Ok(stops)
 }
 
 /// A penalty of 0 is none.
@@ -131,46 +118,20 @@ fn penalty(writing: &Writing<'_>, value: Option<f64>, name: &str) -> Result<Opti
     }
 }
 
-fn choices(writing: &Writing<'_>) -> Result<Option<u32>, CannotCarry> {
-    match writing.conversation.settings.choices {
-        None | Some(0 | 1) => Ok(None),
-        Some(_) if writing.conversation.stream => cannot_carry("n", "a translated stream has one choice"),
-        Some(_) if !writing.model.capabilities.contains(Capability::N) => {
-            cannot_carry("n", "this model gives one choice")
-        }
-        several => Ok(several),
-    }
-}
-
 /// Takes out what the model refuses and only tunes, and moves the temperature into the provider's range.
 fn leave_out_refused(writing: &mut Writing<'_>, sampling: &mut Sampling<'_>) {
-    fn refuse<T>(writing: &mut Writing<'_>, name: &str, value: &mut Option<T>) {
-        if value.is_some() && writing.model.parameters.refuses(name) {
-            *value = None;
-            writing.drop(name);
-        }
-    }
-    refuse(writing, "temperature", &mut sampling.temperature);
-    refuse(writing, "top_p", &mut sampling.top_p);
-    refuse(writing, "top_k", &mut sampling.top_k);
-    refuse(writing, "seed", &mut sampling.seed);
+    let (model, dropped) = (writing.model, &mut writing.dropped);
+    sampling.temperature = dropped.unless_taken(model, "temperature", sampling.temperature);
+    sampling.top_p = dropped.unless_taken(model, "top_p", sampling.top_p);
+    sampling.top_k = dropped.unless_taken(model, "top_k", sampling.top_k);
+    sampling.seed = dropped.unless_taken(model, "seed", sampling.seed);
     let range = writing.profile.temperature;
     if let Some(asked) = sampling.temperature {
         let fitting = asked.clamp(range.min, range.max);
         if fitting != asked {
-            writing.drop("temperature");
+            writing.dropped.note("temperature");
         }
         sampling.temperature = Some(fitting);
-    }
-}
-
-/// A budget as a level: a fixed table, as for the other dialects.
-fn effort_of_budget(tokens: u64) -> Effort {
-    match tokens {
-        0 => Effort::None,
-        1..=2_048 => Effort::Low,
-        2_049..=8_192 => Effort::Medium,
-        _ => Effort::High,
     }
 }
 
@@ -183,10 +144,10 @@ fn reasoning(writing: &mut Writing<'_>, sampling: &mut Sampling<'_>) {
     let (model, profile) = (writing.model, writing.profile);
     let limits = &model.parameters;
     let asked = writing.conversation.reasoning.as_ref();
-    let effort = asked.and_then(|Reasoning { effort, budget_tokens }| effort.or(budget_tokens.map(effort_of_budget)));
+    let effort = asked.and_then(Reasoning::level);
     if !model.capabilities.contains(Capability::Reasoning) {
         if effort.is_some_and(|effort| effort != Effort::None) {
-            writing.drop("reasoning_effort");
+            writing.dropped.note("reasoning_effort");
         }
         return;
     }
@@ -209,11 +170,11 @@ fn reasoning(writing: &mut Writing<'_>, sampling: &mut Sampling<'_>) {
         sampling.thinking = Some(Switch { r#type: if effort == Effort::None { switch.off } else { switch.on } });
     } else if limits.reasoning == ReasoningControl::None {
         // It thinks as it does: a request to stop would be refused.
-        writing.drop("reasoning_effort");
+        writing.dropped.note("reasoning_effort");
     } else {
         let nearest = limits.nearest_effort(effort);
         if nearest != effort {
-            writing.drop("reasoning_effort");
+            writing.dropped.note("reasoning_effort");
         }
         sampling.reasoning_effort = Some(nearest);
     }

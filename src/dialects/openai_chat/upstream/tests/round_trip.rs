@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::dialects::conversation::{Media, ResponseFormat, Settings, ToolChoice};
 use crate::dialects::openai_chat::decode_request;
-use crate::dialects::scan::scan;
+use crate::dialects::openai_chat::scan::scan;
 
 fn word() -> impl Strategy<Value = String> {
     "[a-zA-Z \"\\\\\n{}äß😀]{1,12}"

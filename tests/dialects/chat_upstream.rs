@@ -3,61 +3,18 @@
 //! What the JSON of an exchange plainly says is worked out here apart from the code under test. The recordings are no part of the
 //! repository: they are read from `$AIPIPE_TEST_DATA/traffic`, or from `../shared/traffic` beside it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-
-use std::path::PathBuf;
-
 use aipipe::dialects::conversation::{Event, Part, Stop, Usage};
 use aipipe::dialects::openai_chat::request::translatable;
+use aipipe::dialects::openai_chat::scan::scan;
 use aipipe::dialects::openai_chat::{ChatUpstream, decode_request};
-use aipipe::dialects::scan::scan;
 use aipipe::dialects::translate::{AnswerError, Step, Undo, UpstreamDialect};
 use aipipe::providers::{Profile, built_in};
 use aipipe::upstream::sse::{RawEvent, SseDecoder};
-use aipipe_actors::catalogue::{Capability, Model, ParameterLimits};
-use aipipe_actors::identity::{ModelId, ProviderId};
 use aipipe_actors::money::Tokens;
 use bytes::Bytes;
 use serde_json::Value;
 
-/// One recorded exchange.
-struct Exchange {
-    name: String,
-    provider: String,
-    request: Option<Value>,
-    status: u64,
-    body: Value,
-    stream: Option<String>,
-}
-
-/// Every recorded chat exchange; none, said aloud, where there are no recordings.
-fn exchanges() -> Vec<Exchange> {
-    let root = std::env::var_os("AIPIPE_TEST_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from)
-        .join("traffic");
-    let Ok(providers) = std::fs::read_dir(&root) else {
-        println!("no recordings at {}: nothing was checked", root.display());
-        return Vec::new();
-    };
-    let folders = providers.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
-    let files = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
-    let mut found = Vec::new();
-    for path in files {
-        let mut recorded: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        if recorded["dialect"] == "openai-chat" {
-            found.push(Exchange {
-                name: path.strip_prefix(&root).unwrap().display().to_string(),
-                provider: recorded["provider"].as_str().unwrap().to_owned(),
-                request: recorded.pointer("/request/body").filter(|body| body.is_object()).cloned(),
-                status: recorded["response"]["status"].as_u64().unwrap(),
-                stream: recorded["response"]["sse"].as_str().map(str::to_owned),
-                body: recorded["response"]["body"].take(),
-            });
-        }
-    }
-    assert!(!found.is_empty(), "no chat exchange in {}", root.display());
-    found
-}
+use crate::recordings::{self, Exchange};
 
 fn upstream(provider: &str) -> ChatUpstream {
     ChatUpstream::new(built_in(provider).map_or(Profile::OPENAI, |row| row.profile))
@@ -188,8 +145,9 @@ fn said_by(parts: &[Part], stop: Stop, usage: Option<Usage>) -> Said {
 
 #[test]
 fn every_recorded_answer_means_what_its_json_says() {
+    let Some(exchanges) = recordings::exchanges("openai-chat") else { return };
     let mut count = 0;
-    for exchange in exchanges().iter().filter(|exchange| exchange.stream.is_none() && exchange.status == 200) {
+    for exchange in exchanges.iter().filter(|exchange| exchange.is_whole()) {
         let (name, body) = (&exchange.name, &exchange.body);
         let fails = body.pointer("/base_resp/status_code").is_some_and(|code| *code != 0) || body["error"].is_object();
         count += 1;
@@ -265,8 +223,9 @@ fn said_in(name: &str, events: &[Event]) -> Said {
 
 #[test]
 fn every_recorded_stream_means_what_its_json_says_and_is_whole_at_its_end_alone() {
+    let Some(exchanges) = recordings::exchanges("openai-chat") else { return };
     let (mut count, mut cuts) = (0, 0);
-    for exchange in &exchanges() {
+    for exchange in &exchanges {
         let Some(stream) = &exchange.stream else { continue };
         let name = &exchange.name;
         let mut decoder = SseDecoder::default();
@@ -314,22 +273,10 @@ fn every_recorded_stream_means_what_its_json_says_and_is_whole_at_its_end_alone(
 /// A recorded request, read, written for another provider's model and read again, asks for the same.
 #[test]
 fn every_recorded_request_is_written_as_it_was_meant() {
-    let model = Model {
-        provider: ProviderId::parse("openai").unwrap(),
-        id: ModelId::parse("m").unwrap(),
-        aliases: Vec::new(),
-        rates: None,
-        quality: 0.5,
-        auto: false,
-        context_tokens: 1_000_000,
-        max_output_tokens: 1_000_000,
-        capabilities: Capability::ALL.into_iter().collect(),
-        parameters: ParameterLimits::default(),
-        token_ratio: 1.0,
-        retires_on: None,
-    };
+    let Some(exchanges) = recordings::exchanges("openai-chat") else { return };
+    let model = recordings::model("openai");
     let (mut same, mut refused) = (0, 0);
-    for exchange in &exchanges() {
+    for exchange in &exchanges {
         let Some(request) = &exchange.request else { continue };
         let (name, text) = (&exchange.name, request.to_string());
         let found = scan(text.as_bytes()).unwrap();

@@ -1,11 +1,4 @@
 //! Recorded Gemini exchanges: every answer and stream decodes to what its JSON plainly says.
-//!
-//! The recordings are not part of the repository: `AIPIPE_TEST_DATA` names the folder that holds `traffic/gemini`, else `../shared`
-//! beside the repository. Without it the tests say so and pass; with it they must read something.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-
-use std::path::PathBuf;
-
 use aipipe::dialects::conversation::{Answer, Event, Part, Stop};
 use aipipe::dialects::gemini::Gemini;
 use aipipe::dialects::translate::{Malformed, Step, Undo, UpstreamDialect};
@@ -13,38 +6,9 @@ use aipipe_actors::money::Tokens;
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::recordings::{self, Exchange};
+
 const ORIGIN: &str = "gemini/recorded";
-
-struct Exchange {
-    name: String,
-    status: u16,
-    body: Value,
-}
-
-/// The recorded exchanges of the chat dialect, or `None` where there are no recordings.
-fn exchanges() -> Option<Vec<Exchange>> {
-    let data = std::env::var_os("AIPIPE_TEST_DATA")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")), PathBuf::from);
-    let folder = data.join("traffic/gemini");
-    let Ok(files) = std::fs::read_dir(&folder) else {
-        println!("no recordings in {}: nothing checked", folder.display());
-        return None;
-    };
-    let mut exchanges = Vec::new();
-    for file in files {
-        let file = file.unwrap().path();
-        let exchange: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        if exchange["dialect"] == "gemini" {
-            let response = &exchange["response"];
-            exchanges.push(Exchange {
-                name: file.file_stem().unwrap().to_string_lossy().into_owned(),
-                status: u16::try_from(response["status"].as_u64().unwrap()).unwrap(),
-                body: response.get("sse").or(response.get("body")).unwrap().clone(),
-            });
-        }
-    }
-    Some(exchanges)
-}
 
 /// What an answer says, however it was read.
 #[derive(Debug, Default, PartialEq)]
@@ -154,9 +118,9 @@ fn expected_stop(reason: &str, said: &Said) -> Stop {
     }
 }
 
-/// The pieces of a recorded stream: server-sent events, or the array of a request without `alt=sse`.
-fn pieces(body: &Value) -> Option<Vec<Value>> {
-    let text = body.as_str()?;
+/// The pieces of a recorded stream: server-sent events, or the array of a request without `alt=sse`, which is kept as text.
+fn pieces(exchange: &Exchange) -> Option<Vec<Value>> {
+    let text = exchange.stream.as_deref().or(exchange.body.as_str())?;
     if text.trim_start().starts_with('[') {
         return Some(serde_json::from_str(text).unwrap());
     }
@@ -177,7 +141,7 @@ fn decode(pieces: &[Value]) -> Result<Vec<Event>, Malformed> {
 
 #[test]
 fn recorded_answers_decode_to_what_they_say() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("gemini") else { return };
     let mut read = 0;
     for Exchange { name, body, .. } in exchanges.iter().filter(|exchange| exchange.status == 200) {
         if !body.is_object() {
@@ -203,13 +167,14 @@ fn recorded_answers_decode_to_what_they_say() {
 
 #[test]
 fn recorded_streams_decode_to_what_they_say() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("gemini") else { return };
     let (mut whole, mut in_pieces) = (0, 0);
-    for Exchange { name, body, .. } in exchanges.iter().filter(|exchange| exchange.status == 200) {
-        let Some(pieces) = pieces(body) else { continue };
+    for exchange in exchanges.iter().filter(|exchange| exchange.status == 200) {
+        let name = &exchange.name;
+        let Some(pieces) = pieces(exchange) else { continue };
         let decoded = decode(&pieces);
         // Calls in pieces come only where they are asked for, which no translated request does.
-        if body.as_str().unwrap().contains("\"willContinue\"") {
+        if pieces.iter().any(|piece| piece.to_string().contains("\"willContinue\"")) {
             assert!(decoded.is_err(), "{name}");
             in_pieces += 1;
             continue;
@@ -233,11 +198,11 @@ fn recorded_streams_decode_to_what_they_say() {
 
 #[test]
 fn recorded_errors_keep_their_status_and_code() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("gemini") else { return };
     let mut read = 0;
-    for Exchange { name, status, body } in exchanges.iter().filter(|exchange| exchange.status != 200) {
+    for Exchange { name, status, body, stream, .. } in exchanges.iter().filter(|exchange| exchange.status != 200) {
         let status = StatusCode::from_u16(*status).unwrap();
-        let (bytes, body) = match body.as_str() {
+        let (bytes, body) = match stream.as_deref().or(body.as_str()) {
             Some(text) => (text.as_bytes().to_vec(), serde_json::from_str(text).unwrap()),
             None => (body.to_string().into_bytes(), body.clone()),
         };

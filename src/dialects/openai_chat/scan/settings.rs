@@ -3,24 +3,30 @@
 
 use aipipe_actors::catalogue::{Capability, Effort};
 
-use super::{Scan, invalid, string};
+use super::Scan;
 use crate::dialects::json::{Cursor, Kind, Text};
+use crate::dialects::scan::{boolean, count, effort_named, invalid, number, objects, string, strings, whole};
 use crate::dialects::translate::InvalidRequest;
 
 impl<'a> Scan<'a> {
     /// Reads a member that is neither null nor one of the two that make a chat request.
     pub(super) fn setting(&mut self, cursor: &mut Cursor<'a>, kind: Kind, name: &str) -> Result<(), InvalidRequest> {
         match name {
-            "stream" => self.stream = boolean(cursor, kind, name)?,
+            "stream" => self.found.stream = boolean(cursor, kind, name)?,
             "stream_options" => self.stream_options(cursor, kind)?,
             "usage" if kind == Kind::Object => {
                 self.include_usage |= flag_within(cursor, "include")?;
             }
-            "max_completion_tokens" => self.output_limit = Some(whole(cursor, kind, name)?),
+            "max_completion_tokens" => self.found.output_limit = Some(whole(cursor, kind, name)?),
             "max_tokens" => {
                 let limit = whole(cursor, kind, name)?;
-                if self.spans.member("max_completion_tokens").is_none_or(|other| is_null(self.text, &other.value)) {
-                    self.output_limit = Some(limit);
+                if self
+                    .found
+                    .members
+                    .get("max_completion_tokens")
+                    .is_none_or(|other| is_null(self.found.text(), &other.value))
+                {
+                    self.found.output_limit = Some(limit);
                 }
             }
             "n" => self.choices(cursor, kind)?,
@@ -32,18 +38,18 @@ impl<'a> Scan<'a> {
             "stop" => self.stop(cursor, kind)?,
             "logit_bias" => {
                 if !is_empty_container(cursor, kind)? {
-                    self.mean("logit_bias");
+                    self.found.mean("logit_bias");
                 }
             }
             "logprobs" => {
                 if boolean(cursor, kind, name)? {
-                    self.need(Capability::Logprobs);
-                    self.mean("logprobs");
+                    self.found.need(Capability::Logprobs);
+                    self.found.mean("logprobs");
                 }
             }
             "top_logprobs" => {
                 if whole(cursor, kind, name)? > 0 {
-                    self.mean("top_logprobs");
+                    self.found.mean("top_logprobs");
                 }
             }
             "tools" => self.declare_tools(cursor, kind)?,
@@ -53,18 +59,18 @@ impl<'a> Scan<'a> {
             "parallel_tool_calls" => {
                 // Gemini has no such switch: a caller that can take only one call at a time must not be sent there.
                 if !boolean(cursor, kind, name)? {
-                    self.mean("parallel_tool_calls");
+                    self.found.mean("parallel_tool_calls");
                 }
             }
             "response_format" => self.response_format(cursor, kind)?,
             "modalities" => self.modalities(cursor, kind)?,
             "audio" => {
                 cursor.pass()?;
-                self.mean("audio");
+                self.found.mean("audio");
             }
             "web_search_options" => {
                 cursor.pass()?;
-                self.mean("web_search_options");
+                self.found.mean("web_search_options");
             }
             "reasoning_effort" => {
                 let effort = string(cursor, kind, name)?;
@@ -105,55 +111,33 @@ impl<'a> Scan<'a> {
             .filter(|n| (1..=128).contains(n))
             .ok_or_else(|| invalid(Some("n"), "`n` must be a whole number from 1 to 128"))?;
         if self.choices > 1 {
-            self.need(Capability::N);
-            self.mean("n");
+            self.found.need(Capability::N);
+            self.found.mean("n");
         }
         Ok(())
     }
 
     fn penalty(&mut self, value: f64, name: &'static str) {
         if value != 0.0 {
-            self.mean(name);
+            self.found.mean(name);
         }
     }
 
     fn stop(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
-        let error = || invalid(Some("stop"), "`stop` must be a string or an array of strings");
         let mut given = false;
         match kind {
             Kind::String => given = !cursor.string()?.is_empty(),
-            Kind::Array => {
-                let mut items = cursor.array()?;
-                while cursor.element(&mut items)? {
-                    if cursor.kind()? != Kind::String {
-                        return Err(error());
-                    }
-                    given |= !cursor.string()?.is_empty();
-                }
-            }
-            _ => return Err(error()),
+            Kind::Array => strings(cursor, kind, "stop", |text| given |= !text.is_empty())?,
+            _ => return Err(invalid(Some("stop"), "`stop` must be a string or an array of strings")),
         }
         if given {
-            self.mean("stop");
+            self.found.mean("stop");
         }
         Ok(())
     }
 
     fn declare_tools(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
-        if kind != Kind::Array {
-            return Err(invalid(Some("tools"), "`tools` must be an array"));
-        }
-        let mut items = cursor.array()?;
-        let mut index = 0_u32;
-        while cursor.element(&mut items)? {
-            if cursor.kind()? != Kind::Object {
-                let param = format!("tools[{index}]");
-                return Err(invalid(Some(&param), format!("`{param}` must be an object")));
-            }
-            self.declare_tool(cursor)?;
-            index += 1;
-        }
-        Ok(())
+        objects(cursor, kind, "tools", |cursor| self.declare_tool(cursor))
     }
 
     fn declare_tool(&mut self, cursor: &mut Cursor<'a>) -> Result<(), InvalidRequest> {
@@ -164,34 +148,30 @@ impl<'a> Scan<'a> {
                 tool_type = Some(cursor.string()?);
             } else {
                 let declaration = cursor.skip()?;
-                self.estimate.json(cursor.slice(declaration));
+                self.found.estimate.json(cursor.slice(declaration));
             }
         }
-        self.tools += 1;
+        self.found.tools += 1;
         match tool_type.map(|name| name.decode()).as_deref() {
             None | Some("function") => {}
-            Some("custom") => self.mean("custom_tools"),
+            Some("custom") => self.found.mean("custom_tools"),
             Some(hosted) => {
                 // Declared and run by the provider: not something that the model must be able to call back for.
-                self.tools -= 1;
-                self.hosted_tools.push(hosted.to_owned().into());
+                self.found.tools -= 1;
+                self.found.hosted_tools.push(hosted.to_owned().into());
             }
         }
         Ok(())
     }
 
     fn declare_functions(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
-        if kind != Kind::Array {
-            return Err(invalid(Some("functions"), "`functions` must be an array"));
-        }
-        let mut items = cursor.array()?;
-        while cursor.element(&mut items)? {
+        objects(cursor, kind, "functions", |cursor| {
             let declaration = cursor.skip()?;
-            self.estimate.json(cursor.slice(declaration));
-            self.tools += 1;
-            self.mean("functions");
-        }
-        Ok(())
+            self.found.estimate.json(cursor.slice(declaration));
+            self.found.tools += 1;
+            self.found.mean("functions");
+            Ok(())
+        })
     }
 
     /// `auto` and `none` hold anywhere; forcing a call is refused by some models while they think.
@@ -208,7 +188,7 @@ impl<'a> Scan<'a> {
             _ => return Err(invalid(Some(name), format!("`{name}` must be a string or an object"))),
         };
         if forced {
-            self.mean(name);
+            self.found.mean(name);
         }
         Ok(())
     }
@@ -225,44 +205,34 @@ impl<'a> Scan<'a> {
                 format = Some(string(cursor, kind, "response_format.type")?);
             } else {
                 let schema = cursor.skip()?;
-                self.estimate.json(cursor.slice(schema));
+                self.found.estimate.json(cursor.slice(schema));
             }
         }
         match format.map(|name| name.decode()).as_deref() {
             None => return Err(invalid(Some("response_format.type"), "`response_format.type` is required")),
             Some("text") => {}
             Some("json_schema") => {
-                self.need(Capability::JsonSchema);
-                self.mean("response_format");
-                self.structured_output = true;
+                self.found.need(Capability::JsonSchema);
+                self.found.mean("response_format");
+                self.found.structured_output = true;
             }
             Some(_) => {
-                self.mean("response_format");
-                self.structured_output = true;
+                self.found.mean("response_format");
+                self.found.structured_output = true;
             }
         }
         Ok(())
     }
 
     fn modalities(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
-        let error = || invalid(Some("modalities"), "`modalities` must be an array of strings");
-        if kind != Kind::Array {
-            return Err(error());
-        }
-        let mut items = cursor.array()?;
-        while cursor.element(&mut items)? {
-            if cursor.kind()? != Kind::String {
-                return Err(error());
-            }
-            let modality = cursor.string()?;
+        strings(cursor, kind, "modalities", |modality| {
             if modality == *"audio" {
-                self.need(Capability::Audio);
+                self.found.need(Capability::Audio);
             }
             if modality != *"text" {
-                self.mean("modalities");
+                self.found.mean("modalities");
             }
-        }
-        Ok(())
+        })
     }
 
     /// OpenRouter's `reasoning` and the `thinking` of Moonshot and MiniMax.
@@ -292,53 +262,8 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// A level by its name in Chat Completions; `None` for one that is not known here, which the provider may know.
-fn effort_named(name: Text<'_>) -> Option<Effort> {
-    Some(match &*name.decode() {
-        "none" => Effort::None,
-        "minimal" => Effort::Minimal,
-        "low" => Effort::Low,
-        "medium" => Effort::Medium,
-        "high" => Effort::High,
-        "xhigh" => Effort::Xhigh,
-        "max" => Effort::Max,
-        _ => return None,
-    })
-}
-
-pub(super) fn is_null(text: &str, range: &std::ops::Range<usize>) -> bool {
+fn is_null(text: &str, range: &std::ops::Range<usize>) -> bool {
     text.get(range.clone()) == Some("null")
-}
-
-pub(in crate::dialects) fn boolean(cursor: &mut Cursor<'_>, kind: Kind, param: &str) -> Result<bool, InvalidRequest> {
-    if kind != Kind::Bool {
-        return Err(invalid(Some(param), format!("`{param}` must be true or false")));
-    }
-    Ok(cursor.boolean()?)
-}
-
-pub(in crate::dialects) fn number(cursor: &mut Cursor<'_>, kind: Kind, param: &str) -> Result<f64, InvalidRequest> {
-    let error = || invalid(Some(param), format!("`{param}` must be a number"));
-    if kind != Kind::Number {
-        return Err(error());
-    }
-    cursor.number()?.parse().ok().filter(|value: &f64| value.is_finite()).ok_or_else(error)
-}
-
-pub(in crate::dialects) fn whole(cursor: &mut Cursor<'_>, kind: Kind, param: &str) -> Result<u64, InvalidRequest> {
-    let error = || invalid(Some(param), format!("`{param}` must be a whole number, 0 or more"));
-    if kind != Kind::Number {
-        return Err(error());
-    }
-    count(cursor.number()?).ok_or_else(error)
-}
-
-/// A whole number, also where it is written as `1e3` or `16.0`.
-fn count(text: &str) -> Option<u64> {
-    text.parse().ok().or_else(|| {
-        let value: f64 = text.parse().ok()?;
-        (value >= 0.0 && value.fract() == 0.0 && value < 9e15).then_some(value as u64)
-    })
 }
 
 /// Whether an object has a member of this name that is true.

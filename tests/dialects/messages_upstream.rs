@@ -1,56 +1,20 @@
 //! The Messages dialect over recorded traffic: what the decoders make of each exchange equals what a plain walk over its JSON gives.
-//!
-//! The recordings are not part of the repository. `AIPIPE_TEST_DATA` names the directory that holds `traffic/`; without it they are
-//! looked for beside the repository. Where there are none nothing is tested, and one line says so.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use aipipe::dialects::anthropic::Anthropic;
 use aipipe::dialects::conversation::{Answer, Event, Part, Stop, Usage};
 use aipipe::dialects::translate::{Step, Undo, UpstreamDialect as _};
 use http::StatusCode;
 use serde_json::Value;
+use std::collections::BTreeMap;
+
+use crate::recordings::{self, Exchange};
 
 const ORIGIN: &str = "anthropic/recorded";
 
-/// A recorded exchange of the Messages API.
-struct Exchange {
-    name: String,
-    status: u16,
-    response: Value,
-}
-
 /// The recorded exchanges of one kind; `None` where there are no recordings at all.
-fn recorded(kind: impl Fn(&Exchange) -> bool) -> Option<Vec<Exchange>> {
-    let root = std::env::var_os("AIPIPE_TEST_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let directory = root.join("traffic/anthropic");
-    if !directory.is_dir() {
-        println!("no recorded traffic at {}: nothing tested", directory.display());
-        return None;
-    }
-    let mut exchanges = Vec::new();
-    for entry in std::fs::read_dir(&directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let recorded: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        if recorded["dialect"] != "anthropic-messages" {
-            continue;
-        }
-        let exchange = Exchange {
-            name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-            status: recorded["response"]["status"].as_u64().unwrap().try_into().unwrap(),
-            response: recorded["response"].clone(),
-        };
-        if kind(&exchange) {
-            exchanges.push(exchange);
-        }
-    }
-    assert!(!exchanges.is_empty(), "{} holds no exchange of this kind", directory.display());
+fn exchanges(kind: impl Fn(&Exchange) -> bool) -> Option<Vec<Exchange>> {
+    let mut exchanges = recordings::exchanges("anthropic-messages")?;
+    exchanges.retain(kind);
+    assert!(!exchanges.is_empty());
     Some(exchanges)
 }
 
@@ -217,10 +181,9 @@ fn events_of(sse: &str) -> Vec<(String, String)> {
 
 #[test]
 fn whole_answers_read_as_they_say() {
-    let whole = |exchange: &Exchange| exchange.status == 200 && exchange.response["body"].is_object();
-    let Some(exchanges) = recorded(whole) else { return };
+    let Some(exchanges) = exchanges(|exchange| exchange.is_whole()) else { return };
     for exchange in &exchanges {
-        let body = &exchange.response["body"];
+        let body = &exchange.body;
         let answer = Anthropic.decode_answer(body.to_string().as_bytes(), ORIGIN, &Undo::default());
         let answer = answer.unwrap_or_else(|error| panic!("{}: {error:?}", exchange.name));
         assert_eq!(gist_of_answer(&answer), gist_of_message(body), "{}", exchange.name);
@@ -234,10 +197,10 @@ fn whole_answers_read_as_they_say() {
 
 #[test]
 fn streams_read_as_the_message_they_describe() {
-    let Some(exchanges) = recorded(|exchange| exchange.response["sse"].is_string()) else { return };
+    let Some(exchanges) = exchanges(|exchange| exchange.stream.is_some()) else { return };
     let mut broken = 0;
     for exchange in &exchanges {
-        let recorded = events_of(exchange.response["sse"].as_str().unwrap());
+        let recorded = events_of(exchange.stream.as_deref().unwrap());
         let mut decoder = Anthropic.stream_decoder(ORIGIN, Undo::default());
         let mut events = Vec::new();
         let mut last = Step::Continue;
@@ -266,9 +229,9 @@ fn streams_read_as_the_message_they_describe() {
 
 #[test]
 fn a_stream_cut_anywhere_before_its_end_is_never_whole() {
-    let Some(exchanges) = recorded(|exchange| exchange.response["sse"].is_string()) else { return };
+    let Some(exchanges) = exchanges(|exchange| exchange.stream.is_some()) else { return };
     for exchange in &exchanges {
-        let recorded = events_of(exchange.response["sse"].as_str().unwrap());
+        let recorded = events_of(exchange.stream.as_deref().unwrap());
         let end = recorded.iter().position(|(name, _)| name == "message_stop").unwrap_or(recorded.len());
         let mut decoder = Anthropic.stream_decoder(ORIGIN, Undo::default());
         let mut events = Vec::new();
@@ -283,10 +246,9 @@ fn a_stream_cut_anywhere_before_its_end_is_never_whole() {
 
 #[test]
 fn errors_read_as_they_say() {
-    let failed = |exchange: &Exchange| exchange.status >= 400;
-    let Some(exchanges) = recorded(failed) else { return };
+    let Some(exchanges) = exchanges(|exchange| exchange.status >= 400) else { return };
     for exchange in &exchanges {
-        let body = &exchange.response["body"];
+        let body = &exchange.body;
         let error = Anthropic.decode_error(StatusCode::from_u16(exchange.status).unwrap(), body.to_string().as_bytes());
         assert_eq!(error.status.as_u16(), exchange.status, "{}", exchange.name);
         assert_eq!(error.code.as_deref(), body["error"]["type"].as_str(), "{}", exchange.name);

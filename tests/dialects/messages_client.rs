@@ -1,10 +1,4 @@
 //! Messages as a client's dialect, held against recorded traffic of Anthropic's.
-//!
-//! The recordings are no part of the repository: they are read from `$AIPIPE_TEST_DATA/traffic`, or from `../shared/traffic` beside it.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-
-use std::path::PathBuf;
 
 use aipipe::dialects::anthropic::{Anthropic, Messages};
 use aipipe::dialects::client::{Addressed, Chosen, ClientRequest, ClientSurface as _, Frame, Onward, Target, annotate};
@@ -12,12 +6,14 @@ use aipipe::dialects::conversation::{Event, Part, Role, Stop};
 use aipipe::dialects::scan::PromptHasher;
 use aipipe::dialects::translate::{Step, Undo, UpstreamDialect as _};
 use aipipe::providers::Profile;
-use aipipe::upstream::sse::{RawEvent, SseDecoder};
-use aipipe_actors::catalogue::{Capability, Model, ParameterLimits, ReasoningControl};
-use aipipe_actors::identity::{ModelId, ProviderId, RequestId};
+use aipipe::upstream::sse::RawEvent;
+use aipipe_actors::catalogue::{Model, ParameterLimits, ReasoningControl};
+use aipipe_actors::identity::RequestId;
 use aipipe_actors::money::NanoUsd;
 use bytes::Bytes;
 use serde_json::{Value, json};
+
+use crate::recordings::{self, events};
 
 const ORIGIN: &str = "anthropic/target";
 /// Members that a translation carries.
@@ -36,42 +32,6 @@ const CARRIED: [&str; 12] = [
     "stream",
 ];
 
-/// One recorded exchange.
-struct Exchange {
-    name: String,
-    request: Option<Value>,
-    status: u16,
-    body: Value,
-    stream: Option<String>,
-}
-
-/// Every recorded exchange of the Messages API; `None`, said aloud, where there are no recordings.
-fn exchanges() -> Option<Vec<Exchange>> {
-    let root = std::env::var_os("AIPIPE_TEST_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from)
-        .join("traffic/anthropic");
-    let Ok(files) = std::fs::read_dir(&root) else {
-        println!("no recordings at {}: nothing was checked", root.display());
-        return None;
-    };
-    let mut read = Vec::new();
-    for path in files.map(|entry| entry.unwrap().path()) {
-        let mut recorded: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        if recorded["dialect"] != "anthropic-messages" {
-            continue;
-        }
-        read.push(Exchange {
-            name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-            request: recorded.pointer("/request/body").filter(|body| body.is_object()).cloned(),
-            status: recorded["response"]["status"].as_u64().unwrap().try_into().unwrap(),
-            stream: recorded["response"]["sse"].as_str().map(str::to_owned),
-            body: recorded["response"]["body"].take(),
-        });
-    }
-    assert!(!read.is_empty(), "no exchange of the Messages API in {}", root.display());
-    Some(read)
-}
-
 /// A model that takes thinking the way the request asks for it, so that nothing needs to be fitted.
 fn model(request: &Value) -> Model {
     let reasoning = if request["thinking"]["type"] == "enabled" {
@@ -81,20 +41,7 @@ fn model(request: &Value) -> Model {
     } else {
         ReasoningControl::None
     };
-    Model {
-        provider: ProviderId::parse("anthropic").unwrap(),
-        id: ModelId::parse("target").unwrap(),
-        aliases: Vec::new(),
-        rates: None,
-        quality: 0.5,
-        auto: true,
-        context_tokens: 1_000_000,
-        max_output_tokens: 1_000_000,
-        capabilities: Capability::ALL.into_iter().collect(),
-        parameters: ParameterLimits { reasoning, ..ParameterLimits::default() },
-        token_ratio: 1.0,
-        retires_on: None,
-    }
+    Model { parameters: ParameterLimits { reasoning, ..ParameterLimits::default() }, ..recordings::model("anthropic") }
 }
 
 fn scanned(body: &[u8]) -> Box<dyn ClientRequest + '_> {
@@ -203,7 +150,7 @@ fn marked(request: &Value) -> Value {
 
 #[test]
 fn every_recorded_request_passes_and_survives_a_translation() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("anthropic-messages") else { return };
     let hasher = PromptHasher::default();
     let (mut read, mut translated) = (0, 0);
     for exchange in &exchanges {
@@ -256,18 +203,6 @@ fn every_recorded_request_passes_and_survives_a_translation() {
     println!("{read} recorded requests read, {translated} of them translated and back");
 }
 
-fn events(stream: &str, cuts: &[usize]) -> Vec<RawEvent> {
-    let mut decoder = SseDecoder::default();
-    let mut events = Vec::new();
-    let mut at = 0;
-    for &cut in cuts.iter().chain([&stream.len()]) {
-        decoder.feed(Bytes::copy_from_slice(&stream.as_bytes()[at..cut]), &mut events).unwrap();
-        at = cut;
-    }
-    events.extend(decoder.finish().unwrap());
-    events
-}
-
 /// What came of a stream that passed.
 struct Passed {
     text: String,
@@ -309,7 +244,7 @@ fn own_cost(line: &str) -> Option<&str> {
 
 #[test]
 fn every_recorded_stream_passes_untouched_but_for_its_cost() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("anthropic-messages") else { return };
     let (mut count, mut failed) = (0, 0);
     for exchange in &exchanges {
         let Some(stream) = &exchange.stream else { continue };
@@ -317,9 +252,13 @@ fn every_recorded_stream_passes_untouched_but_for_its_cost() {
         let data: Vec<Value> =
             stream.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?).ok()).collect();
         let boundaries: Vec<usize> = stream.match_indices("\n\n").map(|(at, _)| at + 2).collect();
-        let whole = pass(events(stream, &[]));
+        let whole = pass(events([stream.as_bytes()]));
         for &cut in &boundaries {
-            assert_eq!(pass(events(stream, &[cut])).text, whole.text, "{name} cut at {cut}");
+            assert_eq!(
+                pass(events([&stream.as_bytes()[..cut], &stream.as_bytes()[cut..]])).text,
+                whole.text,
+                "{name} cut at {cut}"
+            );
         }
         if data.iter().any(|event| event["type"] == "error") {
             assert!(matches!(whole.end, Onward::Error(_)) && !whole.closes, "{name}");
@@ -409,10 +348,10 @@ const THINKING: &[u8] =
 
 #[test]
 fn every_recorded_answer_is_written_again_as_it_was() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("anthropic-messages") else { return };
     let request = scanned(THINKING);
     let mut count = 0;
-    for exchange in exchanges.iter().filter(|exchange| exchange.stream.is_none() && exchange.status == 200) {
+    for exchange in exchanges.iter().filter(|exchange| exchange.is_whole()) {
         let name = &exchange.name;
         let text = exchange.body.to_string();
         let answer = Anthropic.decode_answer(text.as_bytes(), ORIGIN, &Undo::default());
@@ -444,7 +383,7 @@ fn assembled(name: &str, stream: &str) -> Value {
     let mut message = Value::Null;
     let mut open: Option<(Value, String)> = None;
     let mut last = String::new();
-    for event in events(stream, &[]) {
+    for event in events([stream.as_bytes()]) {
         let data: Value = serde_json::from_str(event.data()).unwrap();
         assert_eq!(data["type"], event.name(), "{name}");
         let kind = event.name().to_owned();
@@ -493,7 +432,7 @@ fn assembled(name: &str, stream: &str) -> Value {
 
 #[test]
 fn every_recorded_stream_is_written_again_as_it_was() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("anthropic-messages") else { return };
     let request = scanned(THINKING);
     let mut count = 0;
     for exchange in &exchanges {
@@ -501,7 +440,7 @@ fn every_recorded_stream_is_written_again_as_it_was() {
         let name = &exchange.name;
         let mut decoder = Anthropic.stream_decoder(ORIGIN, Undo::default());
         let mut read = Vec::new();
-        let steps: Vec<Step> = events(stream, &[])
+        let steps: Vec<Step> = events([stream.as_bytes()])
             .iter()
             .filter(|event| !event.is_comment())
             .map(|event| decoder.event(event.name(), event.data(), &mut read).unwrap())
@@ -562,10 +501,10 @@ fn every_recorded_stream_is_written_again_as_it_was() {
 
 #[test]
 fn a_history_written_by_aipipe_reads_back() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("anthropic-messages") else { return };
     let request = scanned(THINKING);
     let mut count = 0;
-    for exchange in exchanges.iter().filter(|exchange| exchange.stream.is_none() && exchange.status == 200) {
+    for exchange in exchanges.iter().filter(|exchange| exchange.is_whole()) {
         let name = &exchange.name;
         let text = exchange.body.to_string();
         let answer = Anthropic.decode_answer(text.as_bytes(), "gemini/some:model", &Undo::default()).unwrap();

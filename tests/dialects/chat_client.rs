@@ -1,68 +1,21 @@
 //! The Chat Completions dialect held against recorded traffic of the providers that speak it.
-//!
-//! The recordings are no part of the repository: they are read from `$AIPIPE_TEST_DATA/traffic`, or from `../shared/traffic` beside it.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-
-use std::path::PathBuf;
 
 use aipipe::dialects::client::Chosen;
 use aipipe::dialects::conversation::{Answer, Event, Part, Stop};
+use aipipe::dialects::openai_chat::scan::scan;
 use aipipe::dialects::openai_chat::{
     ChatQuirks, ChatUpstream, Passthrough, PassthroughScanner, UsageView, decode_request, prepare_passthrough,
     read_answer, read_error, request::translatable,
 };
-use aipipe::dialects::scan::{PromptHasher, scan};
+use aipipe::dialects::scan::PromptHasher;
 use aipipe::dialects::translate::{AnswerError, Step, Undo, UpstreamDialect};
 use aipipe::providers::{Profile, built_in};
-use aipipe::upstream::sse::{RawEvent, SseDecoder};
-use aipipe_actors::catalogue::{Capabilities, Model, ParameterLimits};
-use aipipe_actors::identity::{ModelId, ProviderId};
+use aipipe_actors::catalogue::{Capabilities, Model};
 use aipipe_actors::money::{NanoUsd, Tokens};
-use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-/// One recorded exchange.
-struct Exchange {
-    name: String,
-    provider: String,
-    request: Option<Value>,
-    status: u16,
-    body: Value,
-    stream: Option<String>,
-}
-
-/// Every recorded chat exchange; `None`, said aloud, where there are no recordings.
-fn exchanges() -> Option<Vec<Exchange>> {
-    let root = std::env::var_os("AIPIPE_TEST_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from)
-        .join("traffic");
-    let Ok(providers) = std::fs::read_dir(&root) else {
-        println!("no recordings at {}: nothing was checked", root.display());
-        return None;
-    };
-    let mut read = Vec::new();
-    for provider in providers.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
-        for path in std::fs::read_dir(&provider).unwrap().map(|entry| entry.unwrap().path()) {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let mut recorded: Value = serde_json::from_str(&text).unwrap();
-            if recorded["dialect"] != "openai-chat" {
-                continue;
-            }
-            read.push(Exchange {
-                name: path.strip_prefix(&root).unwrap().display().to_string(),
-                provider: recorded["provider"].as_str().unwrap().to_owned(),
-                request: recorded.pointer("/request/body").filter(|body| body.is_object()).cloned(),
-                status: recorded["response"]["status"].as_u64().unwrap().try_into().unwrap(),
-                stream: recorded["response"]["sse"].as_str().map(str::to_owned),
-                body: recorded["response"]["body"].take(),
-            });
-        }
-    }
-    assert!(!read.is_empty(), "no chat exchange in {}", root.display());
-    Some(read)
-}
+use crate::recordings::{self, events};
 
 fn quirks(provider: &str) -> ChatQuirks {
     ChatQuirks { completion_excludes_reasoning: provider == "xai", usage_in_choice: provider == "moonshot" }
@@ -85,35 +38,12 @@ fn expected_tokens(provider: &str, usage: &Value) -> Option<Tokens> {
 }
 
 fn model() -> Model {
-    Model {
-        provider: ProviderId::parse("openai").unwrap(),
-        id: ModelId::parse("target").unwrap(),
-        aliases: Vec::new(),
-        rates: None,
-        quality: 0.5,
-        auto: true,
-        context_tokens: 1_000_000,
-        max_output_tokens: 100_000,
-        capabilities: Capabilities::NONE,
-        parameters: ParameterLimits::default(),
-        token_ratio: 1.0,
-        retires_on: None,
-    }
-}
-
-fn events(stream: &str, chunk: usize) -> Vec<RawEvent> {
-    let mut decoder = SseDecoder::default();
-    let mut events = Vec::new();
-    for piece in stream.as_bytes().chunks(chunk) {
-        decoder.feed(Bytes::copy_from_slice(piece), &mut events).unwrap();
-    }
-    events.extend(decoder.finish().unwrap());
-    events
+    Model { capabilities: Capabilities::NONE, ..recordings::model("openai") }
 }
 
 #[test]
 fn every_recorded_request_is_scanned_spliced_and_understood() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("openai-chat") else { return };
     let key = PromptHasher::default();
     let target = model();
     let mut count = 0;
@@ -122,23 +52,23 @@ fn every_recorded_request_is_scanned_spliced_and_understood() {
         let name = &exchange.name;
         let text = request.to_string();
         let pretty = serde_json::to_string_pretty(request).unwrap();
-        let found = scan(text.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(*found.model, *request["model"].as_str().unwrap(), "{name}");
-        assert_eq!(found.stream, request["stream"] == true, "{name}");
+        let scanned = scan(text.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(*scanned.found.model, *request["model"].as_str().unwrap(), "{name}");
+        assert_eq!(scanned.found.stream, request["stream"] == true, "{name}");
         assert_eq!(
-            found.prompt_key(&key, &["chat"]),
-            scan(pretty.as_bytes()).unwrap().prompt_key(&key, &["chat"]),
+            scanned.found.prompt_key(&key, &["chat"]),
+            scan(pretty.as_bytes()).unwrap().found.prompt_key(&key, &["chat"]),
             "{name}"
         );
         // A last user message may hold an image alone; whoever shows no text must show an attachment.
-        let ask = found.ask();
+        let ask = scanned.found.ask();
         let view = ask.view();
-        assert!(found.estimate.tokens() > 0 && (!view.current.is_empty() || view.attachments > 0), "{name}");
+        assert!(scanned.found.estimate.tokens() > 0 && (!view.current.is_empty() || view.attachments > 0), "{name}");
 
-        let prepared = prepare_passthrough(&found, &Passthrough::plain(&target, Chosen::Named));
+        let prepared = prepare_passthrough(&scanned, &Passthrough::plain(&target, Chosen::Named));
         let mut expected = request.clone();
         expected["model"] = json!("target");
-        if found.stream {
+        if scanned.found.stream {
             expected["stream_options"]["include_usage"] = json!(true);
         }
         for message in expected["messages"].as_array_mut().unwrap() {
@@ -147,8 +77,8 @@ fn every_recorded_request_is_scanned_spliced_and_understood() {
         assert_eq!(serde_json::from_slice::<Value>(&prepared.body).unwrap(), expected, "{name}");
         assert_eq!(prepared.dropped, [""; 0], "{name}");
 
-        if translatable(&found).is_ok() {
-            let read = decode_request(&found).unwrap_or_else(|error| panic!("{name}: {error}"));
+        if translatable(&scanned).is_ok() {
+            let read = decode_request(&scanned).unwrap_or_else(|error| panic!("{name}: {error}"));
             let messages = request["messages"].as_array().unwrap().len();
             assert!(read.conversation.turns.len() + read.conversation.instructions.len() <= messages, "{name}");
             assert!(!read.conversation.turns.is_empty(), "{name}");
@@ -161,7 +91,7 @@ fn every_recorded_request_is_scanned_spliced_and_understood() {
 
 #[test]
 fn every_recorded_answer_gives_its_figures() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("openai-chat") else { return };
     let mut count = 0;
     for exchange in exchanges.iter().filter(|exchange| exchange.stream.is_none() && exchange.status == 200) {
         let (name, provider) = (&exchange.name, &*exchange.provider);
@@ -187,14 +117,14 @@ fn every_recorded_answer_gives_its_figures() {
 
 #[test]
 fn every_recorded_stream_gives_its_figures_and_its_end() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("openai-chat") else { return };
     let mut count = 0;
     for exchange in &exchanges {
         let Some(stream) = &exchange.stream else { continue };
         let (name, provider) = (&exchange.name, &*exchange.provider);
-        let whole = events(stream, stream.len());
+        let whole = events([stream.as_bytes()]);
         for chunk in [1, 7, 64, 1000] {
-            assert_eq!(events(stream, chunk), whole, "{name} in pieces of {chunk}");
+            assert_eq!(events(stream.as_bytes().chunks(chunk)), whole, "{name} in pieces of {chunk}");
         }
         let chunks: Vec<Value> = whole.iter().filter_map(|event| serde_json::from_str(event.data()).ok()).collect();
         let usage = chunks.iter().rev().find_map(|chunk| {
@@ -228,7 +158,7 @@ fn every_recorded_stream_gives_its_figures_and_its_end() {
 /// What the client got: the same text, one cost, one `[DONE]` at the end.
 fn check_passed(name: &str, passed: &str, sent: &[Value], costs: bool) {
     let got: Vec<Value> =
-        events(passed, passed.len()).iter().filter_map(|event| serde_json::from_str(event.data()).ok()).collect();
+        events([passed.as_bytes()]).iter().filter_map(|event| serde_json::from_str(event.data()).ok()).collect();
     let text = |chunks: &[Value]| -> String {
         chunks.iter().filter_map(|chunk| chunk.pointer("/choices/0/delta/content")?.as_str()).collect()
     };
@@ -241,7 +171,7 @@ fn check_passed(name: &str, passed: &str, sent: &[Value], costs: bool) {
 
 #[test]
 fn every_recorded_error_is_told_without_secrets() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("openai-chat") else { return };
     let mut count = 0;
     for exchange in exchanges.iter().filter(|exchange| exchange.status >= 400) {
         let body = match &exchange.body {
@@ -265,7 +195,7 @@ fn every_recorded_error_is_told_without_secrets() {
 /// The same exchanges read into the canonical form, as for a client that speaks another dialect.
 #[test]
 fn every_recorded_answer_and_stream_is_read_for_other_dialects() {
-    let Some(exchanges) = exchanges() else { return };
+    let Some(exchanges) = recordings::exchanges("openai-chat") else { return };
     let (mut answers, mut streams) = (0, 0);
     for exchange in exchanges.iter().filter(|exchange| exchange.status == 200) {
         let (name, provider) = (&exchange.name, &*exchange.provider);
@@ -349,7 +279,7 @@ fn check_answer(name: &str, provider: &str, answer: &Answer, body: &Value) {
 
 /// Text, arguments and the end of a stream, and that no beginning of it counts as whole.
 fn check_stream(name: &str, upstream: &ChatUpstream, stream: &str) {
-    let all = events(stream, stream.len());
+    let all = events([stream.as_bytes()]);
     let chunks: Vec<Value> = all.iter().filter_map(|event| serde_json::from_str(event.data()).ok()).collect();
     let fails = chunks.iter().any(|chunk| chunk.get("error").is_some());
     let finish =

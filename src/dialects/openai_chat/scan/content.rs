@@ -1,16 +1,12 @@
 //! The messages of a body: who said what, how much of it there is, and what the model must be able to read.
 
 use aipipe_actors::catalogue::Capability;
-use aipipe_actors::routing::tokens::Estimator;
 
-use super::thread::Said;
-use super::{DetailsSpan, Scan, invalid};
+use super::{DetailsSpan, Scan};
 use crate::dialects::json::{Cursor, Kind, Text};
+use crate::dialects::scan::{Said, count_pages, id_within, invalid, objects};
 use crate::dialects::splice::Cutter;
 use crate::dialects::translate::InvalidRequest;
-
-/// A document of unknown length is estimated as one page for each so many bytes of its base64.
-const PAGE_BYTES: usize = 16 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Speaker {
@@ -40,22 +36,15 @@ struct Piece<'a> {
 
 impl<'a> Scan<'a> {
     pub(super) fn messages(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
-        if kind != Kind::Array {
-            return Err(invalid(Some("messages"), "`messages` must be an array of messages"));
-        }
-        let mut items = cursor.array()?;
-        while cursor.element(&mut items)? {
-            if cursor.kind()? != Kind::Object {
-                return Err(self.message_error("", "must be an object"));
-            }
+        objects(cursor, kind, "messages", |cursor| {
             self.message(cursor)?;
-            self.thread.messages += 1;
-        }
-        Ok(())
+            self.found.thread.messages += 1;
+            Ok(())
+        })
     }
 
     fn message_error(&self, member: &str, rule: &str) -> InvalidRequest {
-        let param = format!("messages[{}]{member}", self.thread.messages);
+        let param = format!("messages[{}]{member}", self.found.thread.messages);
         invalid(Some(&param), format!("`{param}` {rule}"))
     }
 
@@ -77,16 +66,16 @@ impl<'a> Scan<'a> {
                     let calls = cursor.slice(range);
                     if !matches!(calls, "null" | "[]") {
                         draft.calls = true;
-                        self.estimate.json(calls);
+                        self.found.estimate.json(calls);
                     }
                 }
                 "reasoning_content" | "reasoning" | "refusal" if kind == Kind::String => {
-                    self.estimate.text(cursor.string()?.raw());
+                    self.found.estimate.text(cursor.string()?.raw());
                 }
                 "reasoning_details" => {
                     let value = cursor.skip()?;
                     let details = cursor.slice(value.clone());
-                    self.estimate.json(details);
+                    self.found.estimate.json(details);
                     origin = first_origin(details)?;
                     cutter.cut(value.end);
                     continue;
@@ -99,7 +88,7 @@ impl<'a> Scan<'a> {
         let details = cutter.close().into_iter().map(|range| DetailsSpan { range, origin });
         self.spans.reasoning_details.extend(details);
         let role = role.ok_or_else(|| self.message_error(".role", "is required"))?;
-        self.estimate.message();
+        self.found.estimate.message();
         self.count_turn(role, draft);
         Ok(())
     }
@@ -124,7 +113,7 @@ impl<'a> Scan<'a> {
     }
 
     fn count_turn(&mut self, role: Speaker, draft: Draft<'a>) {
-        let thread = &mut self.thread;
+        let thread = &mut self.found.thread;
         thread.has_tool_history |= draft.calls;
         match role {
             Speaker::Instruction => thread.instruction(),
@@ -139,7 +128,7 @@ impl<'a> Scan<'a> {
             Kind::Null => cursor.pass()?,
             Kind::String => {
                 let text = cursor.string()?;
-                self.estimate.text(text.raw());
+                self.found.estimate.text(text.raw());
                 draft.said.add(text);
             }
             Kind::Array => {
@@ -176,28 +165,28 @@ impl<'a> Scan<'a> {
 
     fn count_piece(&mut self, piece: Piece<'a>, draft: &mut Draft<'a>) -> Result<(), InvalidRequest> {
         if let Some(id) = piece.file_id {
-            self.stored.push(id.decode());
+            self.found.stored.push(id.decode());
         }
         match piece.kind.map(|kind| kind.decode()).as_deref() {
             Some("text" | "refusal") | None => {
                 let text = piece.text.ok_or_else(|| self.message_error(".content", "must hold parts with a type"))?;
-                self.estimate.text(text.raw());
+                self.found.estimate.text(text.raw());
                 draft.said.add(text);
                 return Ok(());
             }
             Some("image_url") => self.image(piece.payload),
             Some("input_audio") => {
-                self.need(Capability::Audio);
+                self.found.need(Capability::Audio);
                 self.pages(piece.payload);
             }
             Some("file") => {
-                self.need(Capability::Documents);
+                self.found.need(Capability::Documents);
                 self.pages(piece.payload);
             }
             // A part that only some provider knows (`video_url`): it can pass there and nowhere else.
             Some(_) => {
-                self.mean("messages.content.type");
-                self.estimate.attachment();
+                self.found.mean("messages.content.type");
+                self.found.estimate.attachment();
             }
         }
         draft.attachments += 1;
@@ -205,42 +194,28 @@ impl<'a> Scan<'a> {
     }
 
     fn image(&mut self, url: Option<Text<'a>>) {
-        self.estimate.attachment();
+        self.found.estimate.attachment();
         let Some(url) = url else { return };
         if starts_with(url, "data:") {
-            self.need(Capability::Images);
+            self.found.need(Capability::Images);
         } else if starts_with(url, "http:") || starts_with(url, "https:") {
-            self.need(Capability::ImageUrl);
+            self.found.need(Capability::ImageUrl);
         } else {
             // `ms://…`, `mm_file://…`: a file stored at a provider.
-            self.need(Capability::Images);
-            self.stored.push(url.decode());
+            self.found.need(Capability::Images);
+            self.found.stored.push(url.decode());
         }
     }
 
     fn pages(&mut self, base64: Option<Text<'a>>) {
-        count_pages(&mut self.estimate, base64.map_or(0, |data| data.raw().len()));
+        count_pages(&mut self.found.estimate, base64.map_or(0, |data| data.raw().len()));
     }
 
     /// An answer's sound that the provider keeps, named by its id.
     fn earlier_audio(&mut self, cursor: &mut Cursor<'a>) -> Result<(), InvalidRequest> {
-        let mut members = cursor.object()?;
-        while let Some(key) = cursor.key(&mut members)? {
-            if key.name == *"id" && cursor.kind()? == Kind::String {
-                self.stored.push(cursor.string()?.decode());
-            } else {
-                cursor.pass()?;
-            }
-        }
-        self.mean("messages.audio");
+        self.found.stored.extend(id_within(cursor)?);
+        self.found.mean("messages.audio");
         Ok(())
-    }
-}
-
-/// Counts a document of unknown length by the bytes of its base64.
-pub(in crate::dialects) fn count_pages(estimate: &mut Estimator, bytes: usize) {
-    for _ in 0..=bytes / PAGE_BYTES {
-        estimate.attachment();
     }
 }
 

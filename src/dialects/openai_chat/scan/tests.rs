@@ -1,14 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::time::Duration;
-
 use aipipe_actors::catalogue::{Capabilities, Capability, Effort};
-use aipipe_actors::money::NanoUsd;
 use aipipe_actors::routing::preferences::CacheMode;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::dialects::scan::PromptHasher;
 
 fn body(extra: &Value) -> String {
     let mut body = json!({"model": "auto", "messages": [{"role": "user", "content": "hi"}]});
@@ -26,7 +24,7 @@ fn refusal(text: &str) -> (Option<String>, String) {
 }
 
 fn needs(extra: &Value) -> Capabilities {
-    scanned(extra).needs
+    scanned(extra).found.needs
 }
 
 fn only(capabilities: &[Capability]) -> Capabilities {
@@ -43,11 +41,14 @@ fn the_plain_facts() {
         "stream": true, "stream_options": {"include_usage": true}, "max_tokens": 5, "max_completion_tokens": 7, "temperature": null,
         "aipipe": {"cache": "off"},
     }));
-    assert_eq!((&*scan.model, scan.stream, scan.include_usage, scan.output_limit), ("auto", true, true, Some(7)));
-    assert_eq!(scan.preferences, Some(r#"{"cache":"off"}"#));
-    assert_eq!(scan.needs, Capabilities::NONE);
-    assert!(scan.meaningful.is_empty());
-    assert_eq!(scan.text().get(scan.spans.member("stream").unwrap().value.clone()), Some("true"));
+    assert_eq!(
+        (&*scan.found.model, scan.found.stream, scan.include_usage, scan.found.output_limit),
+        ("auto", true, true, Some(7))
+    );
+    assert_eq!(scan.found.preferences().unwrap().cache, Some(CacheMode::Off));
+    assert_eq!(scan.found.needs, Capabilities::NONE);
+    assert!(scan.found.meaningful.is_empty());
+    assert_eq!(scan.found.text().get(scan.found.members.get("stream").unwrap().value.clone()), Some("true"));
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn max_completion_tokens_wins_in_either_order() {
         (r#""max_completion_tokens":null,"max_tokens":1e1"#, 10),
     ] {
         let body = format!(r#"{{"model":"m","messages":[{{"role":"user"}}],{text}}}"#);
-        assert_eq!(scan(body.as_bytes()).unwrap().output_limit, Some(limit), "{text}");
+        assert_eq!(scan(body.as_bytes()).unwrap().found.output_limit, Some(limit), "{text}");
     }
 }
 
@@ -158,7 +159,7 @@ fn only_values_that_mean_something_count() {
         (json!({"tools": [{"type": "custom", "custom": {}}]}), vec!["custom_tools"]),
         (with_part(&json!({"type": "video_url", "video_url": {"url": "x"}})), vec!["messages.content.type"]),
     ] {
-        assert_eq!(scanned(&extra).meaningful, meaning, "{extra}");
+        assert_eq!(scanned(&extra).found.meaningful, meaning, "{extra}");
     }
 }
 
@@ -171,8 +172,8 @@ fn hosted_tools_and_stored_things_are_named() {
             {"role": "assistant", "audio": {"id": "audio_3"}}, {"role": "user", "content": "go on"},
         ],
     }));
-    assert_eq!((scan.tools, &*scan.hosted_tools), (1, &["web_search".into()][..]));
-    assert_eq!(scan.stored, ["file-1", "ms://2", "audio_3"]);
+    assert_eq!((scan.found.tools, &*scan.found.hosted_tools), (1, &["web_search".into()][..]));
+    assert_eq!(scan.found.stored, ["file-1", "ms://2", "audio_3"]);
 }
 
 #[test]
@@ -199,7 +200,7 @@ fn the_ask_is_the_users_own_text() {
             {"role": "tool", "content": "result"},
         ],
     }));
-    let ask = scan.ask();
+    let ask = scan.found.ask();
     let view = ask.view();
     assert_eq!((view.current, view.earlier), ("three\né", ["t\"wo\n", "one"]));
     assert_eq!((view.user_turns, view.assistant_turns, view.tool_results_since_ask), (3, 2, 1));
@@ -210,12 +211,12 @@ fn the_ask_is_the_users_own_text() {
 fn a_long_ask_shows_both_ends() {
     let text = format!("HEAD{}TAIL", "a\\\"é".repeat(300_000));
     let scan = scanned(&json!({"messages": [{"role": "user", "content": text}]}));
-    let ask = scan.ask();
+    let ask = scan.found.ask();
     let shown = ask.view().current;
     assert!(shown.starts_with("HEAD") && shown.ends_with("TAIL") && shown.len() < 33_000);
     let many = json!([{"type": "text", "text": "HEAD"}, {"type": "text", "text": "x".repeat(100_000)}, {"type": "text", "text": "TAIL"}]);
     let scan = scanned(&json!({"messages": [{"role": "user", "content": many}]}));
-    let ask = scan.ask();
+    let ask = scan.found.ask();
     let shown = ask.view().current;
     assert!(shown.starts_with("HEAD\nx") && shown.ends_with("x\nTAIL") && shown.len() < 33_000);
 }
@@ -224,15 +225,15 @@ fn a_long_ask_shows_both_ends() {
 fn base64_is_not_counted_as_text() {
     let data = format!("data:image/png;base64,{}", "A".repeat(1_000_000));
     let image = scanned(&with_part(&json!({"type": "image_url", "image_url": {"url": data}})));
-    assert!(image.estimate.tokens() < 2_000);
+    assert!(image.found.estimate.tokens() < 2_000);
     let text = scanned(&json!({"messages": [{"role": "user", "content": "word ".repeat(1_000)}]}));
-    assert!(text.estimate.upper_bound() >= 5_000);
+    assert!(text.found.estimate.upper_bound() >= 5_000);
 }
 
 #[test]
 fn digests_tell_requests_apart_and_nothing_else() {
     let key = PromptHasher::default();
-    let digest = |text: &str| scan(text.as_bytes()).unwrap().prompt_key(&key, &["chat"]);
+    let digest = |text: &str| scan(text.as_bytes()).unwrap().found.prompt_key(&key, &["chat"]);
     let base = r#"{"model":"a","messages":[{"role":"user","content":"x y"}],"temperature":1}"#;
     let same = [r#"{ "temperature" : 1, "messages" : [ { "role" : "user",
             "content" : "x y" } ], "model" : "b", "stream" : false, "user": "u", "metadata": {}, "aipipe": {}, "top_p": null }"#];
@@ -252,48 +253,6 @@ fn digests_tell_requests_apart_and_nothing_else() {
     }
 }
 
-#[test]
-fn preferences_are_read() {
-    let read = preferences(
-        r#"{"models":["a","b/c"],"providers":["p"],"exclude":["x"],"min_quality":0.5,"max_cost_usd":"0.01","complexity":1,"cache":"refresh",
-            "timeout_ms":1500,"tags":["t"],"explain":true}"#,
-    )
-    .unwrap();
-    assert_eq!(
-        (read.models.len(), &*read.providers, &*read.exclude),
-        (2, &["p".to_owned()][..], &["x".to_owned()][..])
-    );
-    assert_eq!((read.min_quality, read.complexity, read.explain), (Some(0.5), Some(1.0), true));
-    assert_eq!(
-        (read.max_cost, read.cache, read.timeout),
-        (Some(NanoUsd(10_000_000)), Some(CacheMode::Refresh), Some(Duration::from_millis(1500)))
-    );
-    assert_eq!(preferences(r#"{"max_cost_usd":2.5e-2,"cache":null}"#).unwrap().max_cost, Some(NanoUsd(25_000_000)));
-    assert_eq!(preferences("{}").unwrap(), Default::default());
-}
-
-#[test]
-fn wrong_preferences_are_named() {
-    for (text, param) in [
-        ("[]", "aipipe"),
-        (r#"{"model":"x"}"#, "aipipe.model"),
-        (r#"{"models":"x"}"#, "aipipe.models"),
-        (r#"{"models":[""]}"#, "aipipe.models"),
-        (r#"{"min_quality":1.1}"#, "aipipe.min_quality"),
-        (r#"{"complexity":"high"}"#, "aipipe.complexity"),
-        (r#"{"max_cost_usd":-1}"#, "aipipe.max_cost_usd"),
-        (r#"{"max_cost_usd":1e-10}"#, "aipipe.max_cost_usd"),
-        (r#"{"max_cost_usd":"1 "}"#, "aipipe.max_cost_usd"),
-        (r#"{"cache":"on"}"#, "aipipe.cache"),
-        (r#"{"timeout_ms":0}"#, "aipipe.timeout_ms"),
-        (r#"{"timeout_ms":1.5}"#, "aipipe.timeout_ms"),
-        (r#"{"tags":["1","2","3","4","5","6","7","8","9"]}"#, "aipipe.tags"),
-        (r#"{"explain":1}"#, "aipipe.explain"),
-    ] {
-        assert_eq!(preferences(text).unwrap_err().param.as_deref(), Some(param), "{text}");
-    }
-}
-
 proptest! {
     #[test]
     fn nothing_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
@@ -305,7 +264,7 @@ proptest! {
         let whole = body(&with_part(&json!({"type": "text", "text": text})));
         let _ = scan(whole.as_bytes().get(..cut.min(whole.len())).unwrap());
         let read = scan(whole.as_bytes()).unwrap();
-        let ask = read.ask();
+        let ask = read.found.ask();
         let current = ask.view().current.to_owned();
         prop_assert_eq!(current, if text.is_empty() { "look".to_owned() } else { format!("look\n{text}") });
     }
