@@ -342,7 +342,8 @@ impl Course {
     fn bill(&self, call: &Call, broke: Option<Broke<'_>>) -> Bill {
         let said_no = broke.is_some_and(|broke| broke.refused) && call.content_bytes == 0;
         let refused = said_no || call.status.is_some_and(|status| !status.is_success());
-        let unbilled = refused || !call.sent || broke.is_some_and(|broke| broke.fault == Fault::Unreachable);
+        let unreached = broke.is_some_and(|broke| matches!(broke.fault, Fault::Unreachable | Fault::Shortage));
+        let unbilled = refused || !call.sent || unreached;
         let (tokens, estimated) = if unbilled { Default::default() } else { self.counted(call, call.usage.as_ref()) };
         let rates = call.model.rates.unwrap_or_default();
         Bill { tokens, estimated, rates, cost: rates.cost(&tokens) }

@@ -177,7 +177,8 @@ async fn a_shortage_of_files_is_no_providers_fault() {
     daemon.restore(Resource::Nofile, before);
     Answer::read(daemon.chat(&ask(MODEL, "Hello")).send().await.unwrap()).await.ok();
     let rows = daemon.shown("/admin/requests").await;
-    assert_eq!(rows["requests"][1]["attempts"][0]["fault"], "shortage", "{rows}");
+    let attempt = &rows["requests"][1]["attempts"][0];
+    assert_eq!((&attempt["fault"], &attempt["cost_usd"]), (&json!("shortage"), &json!("0.000000000")), "{rows}");
     let shown = daemon.shown("/admin/providers/openai").await;
     assert_eq!((&shown["reach"]["penalty"], &shown["circuit"]), (&json!(1.0), &json!("closed")), "{shown}");
 }
