@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::circuit::{Change, Moment, State};
-use super::gate::{Displaced, Entry, Gate, Place, Queued};
+use super::gate::{Entry, Gate, Place, Queued};
 use super::health::{Book, CallReport, Passage, Probe};
 use super::window::SLOT_SECONDS;
 use crate::clock::Clock;
@@ -81,9 +81,9 @@ impl Wait {
     /// Waits for the turn; dropping the future leaves the queue.
     ///
     /// # Errors
-    /// [`Refusal::CircuitOpen`] where the circuit has opened meanwhile, [`Refusal::QueueFull`] where it made room for another tenant.
+    /// [`Refusal::CircuitOpen`] where the circuit has opened meanwhile.
     pub async fn turn(self) -> Result<Ticket, Refusal> {
-        let place = self.queued.await.map_err(|_: Displaced| Refusal::QueueFull)?;
+        let place = self.queued.await;
         match self.published.load().passage(&self.model, Instant::now()) {
             Passage::Free => Ok(Ticket { _place: place, _probe: None }),
             Passage::Probe(probe) => Ok(Ticket { _place: place, _probe: Some(probe) }),

@@ -1,8 +1,7 @@
 //! Places at a provider: so many calls in flight, so many waiting, fair over tenants.
 //!
 //! The gate stands outside the provider actor, so that a crash neither loses nor doubles a place. Tenants take turns: one that queues a
-//! thousand requests waits behind its own, not in front of others. Where the queue is full, the newest request of the tenant that has most
-//! in it makes room for one of a tenant that has less.
+//! thousand requests waits behind its own, not in front of others.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -38,11 +37,7 @@ impl Drop for Place {
     }
 }
 
-/// The queue had room no longer: the request made it for another tenant's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Displaced;
-
-/// A place in the queue: a future that yields the [`Place`], unless it is [`Displaced`]; dropping it leaves the queue.
+/// A place in the queue: a future that yields the [`Place`]; dropping it leaves the queue.
 #[derive(Debug)]
 pub struct Queued {
     gate: Arc<Gate>,
@@ -52,11 +47,14 @@ pub struct Queued {
 }
 
 impl Future for Queued {
-    type Output = Result<Place, Displaced>;
+    type Output = Place;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // The gate drops a sender without sending only where it displaces.
-        Pin::new(&mut self.place).poll(context).map_err(|_| Displaced)
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Place> {
+        match Pin::new(&mut self.place).poll(context) {
+            Poll::Ready(Ok(place)) => Poll::Ready(place),
+            // The gate keeps a sender until it sends; it outlives this future, which holds it.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
     }
 }
 
@@ -81,25 +79,6 @@ struct State {
     queues: HashMap<TenantId, VecDeque<Waiting>>,
     /// Tenants with a queue, in the order of their turns.
     turns: VecDeque<TenantId>,
-}
-
-impl State {
-    /// Makes room for a request of this tenant's by the newest of the tenant that has most waiting, if that has more; whether it did.
-    fn displace_for(&mut self, tenant: &TenantId) -> bool {
-        let Some((longest, most)) =
-            self.queues.iter().map(|(name, queue)| (name, queue.len())).max_by_key(|(_, length)| *length)
-        else {
-            return false;
-        };
-        if most <= self.queues.get(tenant).map_or(0, VecDeque::len) + 1 {
-            return false;
-        }
-        let longest = longest.clone();
-        // Its task is woken by the drop, and finds itself gone from the queue.
-        let displaced = self.queues.get_mut(&longest).and_then(VecDeque::pop_back);
-        self.queued -= usize::from(displaced.is_some());
-        displaced.is_some()
-    }
 }
 
 /// The places of one provider.
@@ -141,7 +120,10 @@ impl Gate {
             state.in_flight += 1;
             return Entry::Place(Place(Some(self.clone())));
         }
-        if state.queued >= self.max_queue.load(Ordering::Relaxed) && !state.displace_for(tenant) {
+        // A tenant that has nobody waiting finds room where others have filled the queue: as many again, at most.
+        let max_queue = self.max_queue.load(Ordering::Relaxed);
+        let most = if state.queues.contains_key(tenant) { max_queue } else { max_queue.saturating_mul(2) };
+        if state.queued >= most {
             return Entry::Full;
         }
         state.queued += 1;
@@ -254,13 +236,13 @@ mod tests {
         let quiet = queued(gate.enter(&tenant("quiet")));
         drop(first);
         let mut busy = busy.into_iter();
-        drop(busy.next().unwrap().await.unwrap());
+        drop(busy.next().unwrap().await);
         // Second in turn although it came fourth.
-        let held = quiet.await.unwrap();
+        let held = quiet.await;
         assert_eq!((gate.in_flight(), gate.queued()), (1, 2));
         drop(held);
         for waiting in busy {
-            drop(waiting.await.unwrap());
+            drop(waiting.await);
         }
         assert_eq!((gate.in_flight(), gate.queued()), (0, 0));
     }
@@ -271,27 +253,9 @@ mod tests {
         let _place = place(gate.enter(&tenant("a")));
         let _queued = queued(gate.enter(&tenant("a")));
         assert!(matches!(gate.enter(&tenant("a")), Entry::Full));
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_has_room_for_whoever_has_less_in_it() {
-        let gate = Gate::new(1, 4);
-        let held = place(gate.enter(&tenant("busy")));
-        let mut busy: Vec<_> = (0..4).map(|_| queued(gate.enter(&tenant("busy")))).collect();
-        let quiet: Vec<_> = (0..2).map(|_| queued(gate.enter(&tenant("quiet")))).collect();
-        assert!(matches!(gate.enter(&tenant("quiet")), Entry::Full), "both have two now");
-        assert!(matches!(gate.enter(&tenant("busy")), Entry::Full));
-        assert_eq!(gate.queued(), 4);
-        // The newest had to go.
-        for newest in busy.drain(2..) {
-            assert_eq!(newest.await.map(drop), Err(Displaced));
-        }
-        drop(held);
-        for (busy, quiet) in busy.into_iter().zip(quiet) {
-            drop(busy.await.unwrap());
-            drop(quiet.await.unwrap());
-        }
-        assert_eq!((gate.in_flight(), gate.queued()), (0, 0));
+        let _other = queued(gate.enter(&tenant("b")));
+        assert!(matches!(gate.enter(&tenant("b")), Entry::Full));
+        assert!(matches!(gate.enter(&tenant("c")), Entry::Full), "there is an end to it");
     }
 
     #[tokio::test]
@@ -300,13 +264,13 @@ mod tests {
         let first = place(gate.enter(&tenant("a")));
         let (second, third) = (queued(gate.enter(&tenant("a"))), queued(gate.enter(&tenant("a"))));
         gate.resize(2, 10);
-        let second = second.await.unwrap();
+        let second = second.await;
         assert_eq!((gate.in_flight(), gate.queued()), (2, 1));
         gate.resize(1, 10);
         drop(first);
         assert_eq!((gate.in_flight(), gate.queued()), (1, 1), "a place beyond the bound is given up");
         drop(second);
-        drop(third.await.unwrap());
+        drop(third.await);
         assert_eq!((gate.in_flight(), gate.queued()), (0, 0));
     }
 
@@ -348,7 +312,7 @@ mod tests {
                     0 => match gate.enter(&tenant(if which.index(2) == 0 { "a" } else { "b" })) {
                         Entry::Place(place) => places.push(place),
                         Entry::Queued(queued) => waiting.push(queued),
-                        Entry::Full => prop_assert_eq!(gate.queued(), 5),
+                        Entry::Full => prop_assert!(gate.queued() >= 5),
                     },
                     1 if !places.is_empty() => drop(places.swap_remove(which.index(places.len()))),
                     2 if !waiting.is_empty() => drop(waiting.swap_remove(which.index(waiting.len()))),
@@ -358,8 +322,7 @@ mod tests {
                 for mut queued in waiting {
                     match queued.place.try_recv() {
                         Ok(place) => places.push(place),
-                        Err(oneshot::error::TryRecvError::Empty) => still.push(queued),
-                        Err(oneshot::error::TryRecvError::Closed) => {}
+                        Err(_) => still.push(queued),
                     }
                 }
                 waiting = still;

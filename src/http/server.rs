@@ -5,11 +5,15 @@
 //! `TCP_NODELAY` is set, since a stream's first event must not wait for the acknowledgement of its head.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -29,6 +33,10 @@ pub const LAST_BYTES: Duration = Duration::from_secs(10);
 const SHORTAGE_WAIT: Duration = Duration::from_millis(50);
 /// Descriptors for what is no client's connection nor an upstream call: the database, the journal, the log.
 const OWN_DESCRIPTORS: u64 = 64;
+
+/// Where a request's connection comes from; each request has it among its extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
 
 /// What connections may take up.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +101,7 @@ async fn run(listener: TcpListener, routers: Routers, bounds: Bounds, stop: impl
     let reserved = Arc::new(Semaphore::new(bounds.reserved));
     let mut stop = std::pin::pin!(stop);
     let patience = loop {
-        let (stream, place) = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             accepted = accept(&listener, &open, &reserved) => accepted,
             Some(_) = connections.join_next() => continue,
             patience = &mut stop => break patience,
@@ -104,11 +112,16 @@ async fn run(listener: TcpListener, routers: Routers, bounds: Bounds, stop: impl
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(bounds.unread));
         let router = if is_crowded { &routers.crowded } else { &routers.open };
+        let router = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            router.call(request)
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(if is_crowded { bounds.crowded_head } else { bounds.head })
             .keep_alive(!is_crowded)
-            .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router.clone()));
+            .serve_connection(TokioIo::new(Box::pin(stream)), service);
         let connection = graceful.watch(connection);
         connections.spawn(async move {
             // How it ended, its requests have noted.
@@ -130,17 +143,17 @@ enum Place {
 }
 
 /// The next connection, once there is a place for it.
-async fn accept(listener: &TcpListener, open: &Arc<Semaphore>, reserved: &Arc<Semaphore>) -> (TcpStream, Place) {
+async fn accept(listener: &TcpListener, open: &Arc<Semaphore>, reserved: &Arc<Semaphore>) -> (TcpStream, Peer, Place) {
     loop {
         // Neither is ever closed.
         let Ok(spare) = reserved.clone().acquire_owned().await else { continue };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 let place = match open.clone().try_acquire_owned() {
                     Ok(permit) => Place::Open { _permit: permit },
                     Err(_) => Place::Reserved { _permit: spare },
                 };
-                return (stream, place);
+                return (stream, Peer(address.ip()), place);
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

@@ -23,6 +23,8 @@ mod ledger;
 mod lock;
 mod master_key;
 mod open;
+mod rekey;
+mod repricing;
 mod requests;
 #[cfg(test)]
 mod samples;
@@ -34,6 +36,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod usage;
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -43,14 +46,17 @@ use aipipe_actors::ledger::Ledger;
 
 pub use error::StoreError;
 pub use master_key::MasterKey;
+pub use rekey::{NewMasterKey, Rekeyed};
+pub use repricing::{Difference, Repricing};
 pub use requests::{AttemptRow, Feedback, RequestFilter, RequestPage, RequestRow};
 pub use seal::MasterKeySource;
 pub use spend::Spent;
 pub use sqlite::Synchronous;
 pub use sqlite::reader::Reader;
 pub use stats::{Percentiles, TenantStats, TokenTotals, Totals};
-pub use tenants::{KeyInfo, TenantRecord};
+pub use tenants::{KeyInfo, LedgerRows, TenantRecord};
 pub use tokens::TokenRecord;
+pub use usage::DayUsage;
 
 /// How a store is opened.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::sqlite::value::{RowExt, nanos};
-use super::{AdminScope, Reader, Store, StoreError};
+use super::{AdminScope, Reader, Store, StoreError, repricing};
 
 /// A ledger row, in the shape of the admin API.
 #[derive(Debug, Clone, Serialize)]
@@ -90,7 +90,7 @@ impl From<Attempt> for AttemptRow {
 
 impl RequestRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let attempts: Vec<Attempt> = row.json("attempts")?;
+        let attempts = repricing::attempts(row)?;
         Ok(Self {
             request_id: RequestId::from_bytes(row.get("id")?),
             tenant: row.name("tenant", TenantId::parse)?,

@@ -85,30 +85,6 @@ async fn bodies_beyond_the_bound_are_refused_from_the_newest() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_fills_a_queue_makes_room_for_another() {
-    let bench = Bench::with(Setting { file: NARROW, ..Setting::default() }).await;
-    bench.put_tenant("quiet", &json!({"operator_keys": true})).await;
-    let hold = bench.simulator.hold(Provider::OpenAi);
-    let first = tokio::spawn(bench.chat(&ask(MODEL, "In flight")).send());
-    bench.simulator.wait_for_calls(Provider::OpenAi, 1).await;
-    let second = tokio::spawn(bench.chat(&ask(MODEL, "Waits")).send());
-    bench.queue_of(1).await;
-    let third = tokio::spawn(bench.chat(&ask(MODEL, "Waits too")).send());
-    bench.queue_of(2).await;
-    let fourth = bench.refused(&ask(MODEL, "No room")).await;
-    assert_eq!((fourth.status, fourth.code().as_str()), (503, "provider_unavailable"), "{}", fourth.text);
-    assert!(!fourth.header("retry-after").is_empty());
-    let quiet = tokio::spawn(bench.chat(&ask(MODEL, "Hello")).header("x-tenant-id", "quiet").send());
-    let displaced = Answer::read(third.await.unwrap().unwrap()).await;
-    assert_eq!((displaced.status, displaced.code().as_str()), (503, "provider_unavailable"), "{}", displaced.text);
-    drop(hold);
-    for one in [first, second, quiet] {
-        assert_eq!(Answer::read(one.await.unwrap().unwrap()).await.status, 200);
-    }
-    bench.idle().await;
-}
-
-#[tokio::test]
 async fn what_nobody_waits_for_any_more_is_never_sent() {
     let bench = Bench::with(Setting { file: NARROW, ..Setting::default() }).await;
     let hold = bench.simulator.hold(Provider::OpenAi);

@@ -1,8 +1,10 @@
 //! The gateway from outside: the real router on a real socket, over HTTP, against seven simulated providers with faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+mod accounts;
 mod answers;
 mod base_urls;
+mod books;
 mod bounds;
 mod cache;
 mod counting;
@@ -11,10 +13,14 @@ mod embeddings;
 mod failover;
 mod faults;
 mod gemini_client;
+mod hostile;
+mod killed;
 mod lifecycle;
+mod mutated;
 mod process;
 mod refusals;
 mod sdks;
 mod support;
 mod tenants;
+mod walls;
 mod wire;

@@ -22,7 +22,8 @@ const MODEL: &str = "openai/gpt-4o-mini";
 /// `aipipe serve` as a child process that has said it is ready.
 pub(crate) struct Daemon {
     pub(crate) child: Child,
-    log: Lines<BufReader<ChildStderr>>,
+    /// `None` where it was taken to be read elsewhere.
+    log: Option<Lines<BufReader<ChildStderr>>>,
     pub(crate) address: String,
     pub(crate) client: Client,
 }
@@ -49,7 +50,14 @@ pub(crate) fn command(directory: &Path, simulator: &Simulator) -> Command {
 
 impl Daemon {
     pub(crate) async fn start(directory: &Path, simulator: &Simulator) -> Self {
-        Self::run(command(directory, simulator)).await
+        Self::start_with(directory, simulator, &[]).await
+    }
+
+    /// With further variables of the environment.
+    pub(crate) async fn start_with(directory: &Path, simulator: &Simulator, variables: &[(&str, &str)]) -> Self {
+        let mut command = command(directory, simulator);
+        command.envs(variables.iter().copied());
+        Self::run(command).await
     }
 
     /// Runs this command until it says that it is ready.
@@ -62,9 +70,26 @@ impl Daemon {
             if entry.to_string().contains("\"ready\"") {
                 let address = find_address(&line);
                 let client = client();
-                return Self { child, log, address, client };
+                return Self { child, log: Some(log), address, client };
             }
         }
+    }
+
+    /// The rest of its log, for whoever reads it instead.
+    pub(crate) fn take_log(&mut self) -> Lines<BufReader<ChildStderr>> {
+        self.log.take().unwrap()
+    }
+
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    pub(crate) async fn ended(&mut self) {
+        self.child.wait().await.unwrap();
     }
 
     pub(crate) fn id(&self) -> Pid {
@@ -90,7 +115,8 @@ impl Daemon {
 
     /// Waits for a line of the log that holds these words.
     pub(crate) async fn logged(&mut self, words: &str) {
-        let line = async { while !self.log.next_line().await.unwrap().expect("the log ended").contains(words) {} };
+        let log = self.log.as_mut().unwrap();
+        let line = async { while !log.next_line().await.unwrap().expect("the log ended").contains(words) {} };
         timeout(HANGS, line).await.unwrap_or_else(|_| panic!("the log never said {words:?}"));
     }
 }

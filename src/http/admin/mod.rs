@@ -14,6 +14,7 @@ mod tokens;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::OriginalUri;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 
@@ -30,7 +31,7 @@ pub(super) fn router(gateway: Arc<Gateway>) -> Router<Arc<Gateway>> {
         .route("/tenants/{id}", get(tenants::one).put(tenants::set).delete(tenants::remove))
         .route("/tenants/{id}/keys", get(tenants::keys).post(tenants::set_keys))
         .route("/tenants/{id}/stats", get(stats::of_tenant))
-        .route("/tenants/{id}/tokens", post(tokens::issue))
+        .route("/tenants/{id}/tokens", get(tokens::list).post(tokens::issue))
         .route("/tenants/{id}/tokens/{token}", delete(tokens::revoke))
         .route("/requests", get(requests::latest))
         .route("/requests/{id}", get(requests::one))
@@ -40,6 +41,7 @@ pub(super) fn router(gateway: Arc<Gateway>) -> Router<Arc<Gateway>> {
         .route("/actors/{name}/restart", post(actors::restart))
         .route("/metrics", get(metrics::summary))
         .route("/reload", post(reload::reload))
+        .fallback(|OriginalUri(uri): OriginalUri| super::unknown(uri))
         .layer(from_fn_with_state(guard, secret::check))
 }
 

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use aipipe_actors::identity::{ProviderId, TenantId};
 use aipipe_actors::tenant::policy::Policy;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::input::{self, Quoting};
 use super::{not_found, store_failed};
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
-use crate::store::{AdminScope, KeyInfo, TenantRecord};
+use crate::store::{AdminScope, KeyInfo, LedgerRows, TenantRecord};
 
 /// Longest provider key.
 const MAX_KEY_BYTES: usize = 4_096;
@@ -54,17 +55,32 @@ async fn settled(gateway: &Gateway, id: &str, headers: &HeaderMap, body: Body) -
     gateway.set_tenant(&tenant, policy).await
 }
 
-/// `DELETE /admin/tenants/{id}`: with its keys, tokens and cached answers; its ledger rows stay.
-pub(super) async fn remove(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
-    input::answer(StatusCode::OK, removed(&gateway, &id).await)
+/// What is to be removed beside the tenant.
+#[derive(Debug, Deserialize)]
+pub(super) struct Removal {
+    purge: Option<String>,
 }
 
-async fn removed(gateway: &Gateway, id: &str) -> Result<Value, Refusal> {
+/// `DELETE /admin/tenants/{id}`: with its keys, tokens and cached answers; its ledger rows stay unless `?purge=ledger` asks otherwise.
+pub(super) async fn remove(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    Query(removal): Query<Removal>,
+) -> Response {
+    input::answer(StatusCode::OK, removed(&gateway, &id, &removal).await)
+}
+
+async fn removed(gateway: &Gateway, id: &str, removal: &Removal) -> Result<Value, Refusal> {
     let tenant = input::tenant(id)?;
-    if !gateway.remove_tenant(&tenant).await? {
+    let ledger = match removal.purge.as_deref() {
+        None => LedgerRows::Keep,
+        Some("ledger") => LedgerRows::Purge,
+        Some(_) => return Err(Refusal::invalid(Some("purge"), "`purge` can only be `ledger`")),
+    };
+    if !gateway.remove_tenant(&tenant, ledger).await? {
         return Err(unknown(&tenant));
     }
-    Ok(json!({"tenant": tenant, "removed": true}))
+    Ok(json!({"tenant": tenant, "removed": true, "ledger_purged": ledger == LedgerRows::Purge}))
 }
 
 /// `GET /admin/tenants/{id}/keys`.

@@ -14,6 +14,7 @@ use super::input::{self, Quoting};
 use super::{not_found, store_failed};
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
+use crate::store::TokenRecord;
 
 /// What may be said of a new token.
 #[derive(Debug, Default, Deserialize)]
@@ -21,6 +22,25 @@ use crate::gateway::refusal::Refusal;
 struct Wanted {
     /// How long it holds; for ever where absent.
     expires_in_seconds: Option<u64>,
+}
+
+/// `GET /admin/tenants/{id}/tokens`: what is known of them; never the tokens themselves.
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
+    input::answer(StatusCode::OK, listed(&gateway, &id))
+}
+
+fn listed(gateway: &Gateway, id: &str) -> Result<Value, Refusal> {
+    let tenant = input::tenant(id)?;
+    if !gateway.directory.knows(&tenant) {
+        return Err(not_found(format!("there is no tenant {tenant}")));
+    }
+    let tokens: Vec<Value> = gateway.tokens.of(&tenant).into_iter().map(shown).collect();
+    Ok(json!({"tenant": tenant, "tokens": tokens}))
+}
+
+fn shown(token: TokenRecord) -> Value {
+    let TokenRecord { id, created_at, expires_at, last_used_at, .. } = token;
+    json!({"id": id, "created_at": created_at, "expires_at": expires_at, "last_used_at": last_used_at})
 }
 
 /// `POST /admin/tenants/{id}/tokens`: the token is shown here and never again.
@@ -37,7 +57,7 @@ async fn issued(gateway: &Gateway, id: &str, headers: &HeaderMap, body: Body) ->
         return Err(Refusal::invalid(Some("expires_in_seconds"), "a token must hold for at least one second"));
     }
     let lifetime = wanted.expires_in_seconds.map(Duration::from_secs);
-    let issued = gateway.tokens.issue(&tenant, lifetime, &gateway.store).await.map_err(|error| store_failed(&error))?;
+    let issued = gateway.issue_token(&tenant, lifetime).await.map_err(|error| store_failed(&error))?;
     let record = issued.record;
     Ok(json!({
         "id": record.id,
@@ -55,7 +75,7 @@ pub(super) async fn revoke(State(gateway): State<Arc<Gateway>>, Path((id, token)
 
 async fn revoked(gateway: &Gateway, id: &str, token: &str) -> Result<Value, Refusal> {
     let tenant = input::tenant(id)?;
-    let removed = gateway.tokens.revoke(&tenant, token, &gateway.store).await.map_err(|error| store_failed(&error))?;
+    let removed = gateway.revoke_token(&tenant, token).await.map_err(|error| store_failed(&error))?;
     if removed {
         Ok(json!({"id": token, "tenant": tenant, "revoked": true}))
     } else {
