@@ -63,7 +63,9 @@ fn without_a_file_the_defaults_of_the_contract_hold() {
     assert_eq!(config.database.path, Path::new("/home/ada/.local/share/aipipe/aipipe.db"));
     assert_eq!(config.database.synchronous, Synchronous::Normal);
     assert_eq!(config.log, "info");
+    assert_eq!(config.server.drain_timeout, Duration::from_secs(600));
     assert_eq!(config.limits.max_body_bytes, 33_554_432);
+    assert_eq!((config.limits.max_buffered_bytes, config.limits.max_connections), (536_870_912, 10_000));
     assert_eq!(config.tenants.auth, TenantAuth::Header);
     assert!(!config.tenants.auto_create);
     assert_eq!(config.tenants.max, 10_000);

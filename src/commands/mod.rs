@@ -10,6 +10,7 @@ mod reconcile;
 mod rekey;
 mod reprice;
 mod serve;
+mod service;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};

@@ -103,7 +103,7 @@ impl Attempt<'_> {
     pub async fn whole(&self, outgoing: Outgoing, course: &mut Course) -> Result<Whole, Failure> {
         let Outgoing { call, reading, .. } = outgoing;
         let response = self.send(call, self.first_deadline(), course).await?;
-        let body = self.body(response).await?;
+        let body = self.body(response, course).await?;
         let profile = &self.upstream.config.profile;
         let whole = match reading {
             Reading::Same => self.surface.read_answer(&body, profile).map(|facts| Whole { body, facts }),
@@ -139,7 +139,7 @@ impl Attempt<'_> {
         // Some compatible servers give no type or a wrong one; these two are certainly none.
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if content_type.is_some_and(|value| value.starts_with("application/json") || value.starts_with("text/html")) {
-            return Err(self.not_a_stream(response, &reading).await);
+            return Err(self.not_a_stream(response, &reading, course).await);
         }
         let reader: Box<dyn StreamReading> = match reading {
             Reading::Same => self.request.passing(&self.upstream.config.profile),
@@ -244,8 +244,8 @@ impl Attempt<'_> {
     }
 
     /// A 200 without a stream: an error in disguise, or nothing that can be used.
-    async fn not_a_stream(&self, response: Response, reading: &Reading) -> Failure {
-        let body = match self.body(response).await {
+    async fn not_a_stream(&self, response: Response, reading: &Reading, course: &mut Course) -> Failure {
+        let body = match self.body(response, course).await {
             Ok(body) => body,
             Err(failure) => return failure,
         };
@@ -259,7 +259,7 @@ impl Attempt<'_> {
         }
     }
 
-    async fn body(&self, mut response: Response) -> Result<Bytes, Failure> {
+    async fn body(&self, mut response: Response, course: &mut Course) -> Result<Bytes, Failure> {
         let mut first: Option<Bytes> = None;
         let mut whole = BytesMut::new();
         loop {
@@ -270,6 +270,7 @@ impl Attempt<'_> {
                 Ok(Err(error)) => return Err(Failure::broken(&self.model, client::broken(&error))),
                 Err(_) => return Err(self.waited(self.patience.idle)),
             };
+            course.buffered(chunk.len());
             if whole.is_empty() && first.is_none() {
                 // Most answers come in one piece, which is then not copied.
                 first = Some(chunk);

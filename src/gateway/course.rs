@@ -26,6 +26,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Gateway;
+use super::buffers::Held;
 use super::drain::Presence;
 use super::failure::Failure;
 use super::refusal::Refusal;
@@ -85,6 +86,8 @@ pub struct Course {
     attempts: Vec<Attempt>,
     ttft: Option<Duration>,
     admission: Option<Admission>,
+    /// What is in memory for it: the client's body, and an answer that is read as a whole.
+    buffered: Held,
     _presence: Presence,
 }
 
@@ -95,7 +98,7 @@ impl Course {
         tenant: Arc<Live>,
         digest: Arc<Digest>,
         arrival: Arrival,
-        presence: Presence,
+        (presence, buffered): (Presence, Held),
     ) -> Self {
         Self {
             gateway,
@@ -110,6 +113,7 @@ impl Course {
             attempts: Vec::new(),
             ttft: None,
             admission: None,
+            buffered,
             _presence: presence,
         }
     }
@@ -225,6 +229,16 @@ impl Course {
         if let Some(call) = &mut self.call {
             call.status = Some(status);
         }
+    }
+
+    /// So many bytes of a whole answer are in memory. It is paid for, and never refused.
+    pub fn buffered(&mut self, bytes: usize) {
+        self.buffered.add(bytes);
+    }
+
+    /// The client's body is needed no more: what remains of the answer passes through.
+    pub fn forget_body(&mut self) {
+        self.buffered.clear();
     }
 
     /// Something of the answer came.
@@ -355,7 +369,8 @@ impl Course {
             None => false,
         };
         let (tokens, estimated) = match fault {
-            _ if refused || !call.sent || fault == Some(Fault::Unreachable) => Default::default(),
+            _ if refused || !call.sent => Default::default(),
+            Some(Fault::Unreachable | Fault::Shortage) => Default::default(),
             None => self.counted(call, call.usage.as_ref()),
             Some(_) => (self.counted_so_far(call), true),
         };

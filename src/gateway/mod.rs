@@ -11,11 +11,13 @@
 //!    and [`relay`] carry a stream to its end.
 //! 5. What failed goes back to 2, until an answer has begun or nothing is left; then the client gets a [`refusal`].
 //!
-//! [`start`] puts the parts together, [`tenants`] knows who exists and who is live, [`drain`] lets what is under way end in peace.
+//! [`start`] puts the parts together, [`tenants`] knows who exists and who is live, [`buffers`] bounds what bodies take up, [`drain`] lets what
+//! is under way end in peace.
 
 mod admin;
 pub mod attempt;
 pub mod belongings;
+pub mod buffers;
 pub mod counting;
 pub mod course;
 pub mod drain;
@@ -52,6 +54,7 @@ use crate::dialects::scan::PromptHasher;
 use crate::store::Store;
 use crate::telemetry::Meters;
 use crate::upstream::client::Client;
+use buffers::Buffers;
 use drain::Drain;
 use tenants::Directory;
 use tokens::Tokens;
@@ -106,6 +109,8 @@ pub struct Gateway {
     pub meters: Meters,
     /// What is under way.
     pub drain: Arc<Drain>,
+    /// How much of bodies is in memory.
+    pub buffers: Arc<Buffers>,
     /// What cache keys are made with.
     pub prompt_hasher: PromptHasher,
     /// The date.

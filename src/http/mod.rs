@@ -39,19 +39,34 @@ use crate::gateway::refusal::Refusal;
 
 /// All endpoints of a gateway.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    client_endpoints()
+    let clients = client_endpoints()
         .route("/v1/route", post(route::decision))
         .route("/v1/feedback", post(feedback::give))
+        .fallback(unknown);
+    complete(clients, gateway)
+}
+
+/// The operator's endpoints alone, for connections beyond the bound: clients are told to come again.
+pub fn crowded(gateway: Arc<Gateway>) -> Router {
+    complete(Router::new().fallback(no_room), gateway)
+}
+
+/// Clients' endpoints with the operator's beside them.
+fn complete(clients: Router<Arc<Gateway>>, gateway: Arc<Gateway>) -> Router {
+    clients
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::text))
         .merge(admin::router(&gateway))
-        .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))
         // The limit is the configuration's and counted where the body is read.
         .layer(DefaultBodyLimit::disable())
         .with_state(gateway)
+}
+
+async fn no_room(uri: http::Uri) -> Response {
+    refused(uri.path(), &Refusal::overloaded("too many connections are open (limits.max_connections)"))
 }
 
 /// The endpoints of the clients' dialects. An SDK adds a path of its own to the base URL that it is given, some with the version and some
