@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
     use crate::store::samples::{id, provider, tenant};
-    use crate::store::{MasterKeySource, Settings, Store, Synchronous};
+    use crate::store::{LedgerRows, MasterKeySource, Settings, Store, Synchronous};
 
     fn open(directory: &std::path::Path) -> Store {
         let settings = Settings {
@@ -141,7 +141,7 @@ mod tests {
         let before = Timestamp::now();
         store.ledger().issue(&issued("acme", &[1], before));
         assert_eq!(known(&store, "acme", &[1]).await, [1]);
-        store.delete_tenant(&acme).await.unwrap();
+        store.delete_tenant(&acme, LedgerRows::Keep).await.unwrap();
         store.put_tenant(&acme, Policy::default()).await.unwrap();
         // A request of the former that ends only now.
         store.ledger().issue(&issued("acme", &[2], before));

@@ -99,8 +99,26 @@ impl Client {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         authenticate(&mut headers, auth, key)?;
-        let client = if is_local(&url) { &self.local } else { &self.remote };
-        client.request(method, url).headers(headers).body(body).send().await.map_err(|error| broken(&error))
+        let call = self.reaching(&url).request(method, url).headers(headers).body(body);
+        call.send().await.map_err(|error| broken(&error))
+    }
+
+    /// Asks for what an address holds.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn get(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+        auth: Auth,
+        key: Option<&SecretString>,
+    ) -> Result<reqwest::Response, Broken> {
+        self.request(Method::GET, Call { url, headers, body: Bytes::new() }, auth, key).await
+    }
+
+    fn reaching(&self, url: &Url) -> &reqwest::Client {
+        if is_local(url) { &self.local } else { &self.remote }
     }
 }
 

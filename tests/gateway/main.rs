@@ -1,17 +1,27 @@
 //! The gateway from outside: the real router on a real socket, over HTTP, against seven simulated providers with faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+mod accounts;
+mod admin;
 mod answers;
 mod base_urls;
+mod books;
+mod browser;
 mod cache;
 mod counting;
 mod crashes;
+mod dashboard;
 mod embeddings;
 mod failover;
 mod gemini_client;
+mod hostile;
+mod killed;
+mod monitoring;
+mod mutated;
 mod process;
 mod refusals;
 mod responses;
 mod sdks;
 mod support;
 mod tenants;
+mod walls;

@@ -368,18 +368,30 @@ impl<'a> Rows<'a> {
     /// Adds what was spent to the days' totals, saturating: an absurd cost must not stop the ledger.
     fn save_spend(self) -> rusqlite::Result<()> {
         for ((tenant, day), cost) in self.spent {
-            let before = self
-                .transaction
-                .prepare_cached("SELECT cost FROM spend WHERE tenant = ?1 AND day = ?2")?
-                .query_row((&tenant, day), |row| row.get(0))
-                .optional()?
-                .map_or(NanoUsd::ZERO, NanoUsd);
-            self.transaction
-                .prepare_cached("INSERT OR REPLACE INTO spend (tenant, day, cost) VALUES (?1, ?2, ?3)")?
-                .execute((&tenant, day, (before + cost).0))?;
+            add_spend(self.transaction, &tenant, day, cost)?;
         }
         Ok(())
     }
+}
+
+/// Adds to what a tenant's day has cost.
+pub(in crate::store) fn add_spend(
+    connection: &Connection,
+    tenant: &str,
+    day: i64,
+    cost: NanoUsd,
+) -> rusqlite::Result<()> {
+    let before = connection
+        .prepare_cached("SELECT cost FROM spend WHERE tenant = ?1 AND day = ?2")?
+        .query_row((tenant, day), |row| row.get(0))
+        .optional()?
+        .map_or(NanoUsd::ZERO, NanoUsd);
+    connection.prepare_cached("INSERT OR REPLACE INTO spend (tenant, day, cost) VALUES (?1, ?2, ?3)")?.execute((
+        tenant,
+        day,
+        (before + cost).0,
+    ))?;
+    Ok(())
 }
 
 fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
