@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::decision::{Basis, Decision, Reason, Weighed, exponent};
+use super::decision::{Basis, Bias, Decision, Reason, Weighed, exponent};
 use super::digest::{Digest, Requested};
 use super::signals::Signals;
 use crate::catalogue::{Capability, Catalogue, Model};
@@ -35,6 +35,8 @@ pub struct Scored {
     pub complexity: f64,
     /// How it came about.
     pub basis: Basis,
+    /// What it was shifted by.
+    pub bias: Option<Bias>,
     /// The five signals.
     pub signals: Signals,
 }
@@ -154,6 +156,8 @@ impl Situation<'_> {
             signals: self.scored.signals,
             input_tokens: self.digest.input_tokens,
             output_tokens: self.expected_output(),
+            bias: self.scored.bias,
+            conversation: None,
             candidates,
         };
         Choice { decision, ranked }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::conversation::{Continuation, Stuck};
+use super::preferences::Quality;
 use super::signals::Signals;
 use crate::catalogue::Capability;
 use crate::identity::{ModelId, ProviderId, TenantId};
@@ -139,6 +141,24 @@ pub enum Basis {
     Override,
 }
 
+/// What was added to the complexity that was assessed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Bias {
+    /// The complexity without it.
+    pub assessed: f64,
+    /// How good the answer should be, where the client or the tenant's setting says so.
+    pub quality: Option<Quality>,
+    /// Why the agent counts as stuck.
+    pub stuck: Option<Stuck>,
+}
+
+impl Bias {
+    /// What is added; the sum is held within 0..=1.
+    pub fn shift(&self) -> f64 {
+        self.quality.map_or(0.0, Quality::shift) + self.stuck.map_or(0.0, |_| Stuck::RAISE)
+    }
+}
+
 /// A whole decision.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Decision {
@@ -156,14 +176,22 @@ pub struct Decision {
     pub input_tokens: u64,
     /// Expected output tokens.
     pub output_tokens: u64,
+    /// What the complexity was shifted by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bias: Option<Bias>,
+    /// What became of the conversation's model; `None` where no earlier turn is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Continuation>,
     /// The candidates: the eligible by rank, then the others.
     pub candidates: Vec<Weighed>,
 }
 
 impl Decision {
-    /// The best candidate.
+    /// The candidate that serves: the conversation's model where that was kept, else the best.
     pub fn chosen(&self) -> Option<&Weighed> {
-        self.candidates.first().filter(|first| first.reason.is_none())
+        let kept = self.conversation.as_ref().filter(|conversation| conversation.kept);
+        let of_conversation = kept.and_then(|kept| self.candidates.iter().find(|candidate| kept.is_of(candidate)));
+        of_conversation.or(self.candidates.first()).filter(|chosen| chosen.reason.is_none())
     }
 
     /// The compact form kept in the ledger.
@@ -207,7 +235,7 @@ impl Decision {
                 entry
             })
             .collect();
-        json!({
+        let mut decision = json!({
             "tenant": self.tenant,
             "requested": self.requested,
             "complexity": self.complexity,
@@ -218,8 +246,31 @@ impl Decision {
             "output_tokens": self.output_tokens,
             "chosen": self.chosen().map(|chosen| json!({"provider": chosen.provider, "model": chosen.model})),
             "candidates": candidates,
-        })
+        });
+        if let Some(decision) = decision.as_object_mut() {
+            decision.extend(self.bias.map(|bias| ("bias".to_owned(), bias_json(&bias))));
+            let conversation = self.conversation.as_ref().map(conversation_json);
+            decision.extend(conversation.map(|conversation| ("conversation".to_owned(), conversation)));
+        }
+        decision
     }
+}
+
+fn bias_json(bias: &Bias) -> Value {
+    json!({"assessed": bias.assessed, "quality": bias.quality, "stuck": bias.stuck, "shift": bias.shift()})
+}
+
+fn conversation_json(conversation: &Continuation) -> Value {
+    json!({
+        "kept": conversation.kept,
+        "why": conversation.why,
+        "provider": conversation.provider,
+        "model": conversation.model,
+        "since": conversation.since.to_string(),
+        "cached_input_tokens": conversation.cached_tokens,
+        "cached_cost_usd": conversation.cached.map(|cost| cost.to_string()),
+        "cached_effective_cost_usd": conversation.effective.map(twelve_digits),
+    })
 }
 
 /// A non-negative amount with twelve significant digits, as a plain decimal without an exponent.

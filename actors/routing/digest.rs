@@ -2,7 +2,8 @@
 
 use crate::catalogue::{Capabilities, Effort};
 use crate::identity::RequestId;
-use crate::routing::preferences::Preferences;
+use crate::routing::conversation::Turn;
+use crate::routing::preferences::{Preferences, Quality};
 use crate::routing::signals::Features;
 
 /// The client's dialect: decides the shape of answers and errors.
@@ -62,6 +63,10 @@ pub struct Digest {
     pub requested: Requested,
     /// The model asked for, as the client wrote it.
     pub requested_text: String,
+    /// How good the answer should be, where the client said so together with `auto`; else the tenant's setting counts.
+    pub quality: Option<Quality>,
+    /// Where in its conversation it stands.
+    pub turn: Turn,
     /// What the client said beside the request.
     pub preferences: Preferences,
     /// Raw features of the five signals.

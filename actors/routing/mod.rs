@@ -1,12 +1,13 @@
 //! From a request's features to a choice among models: pure functions of their inputs.
 //!
 //! The request's task measures [`signals`] on text that it borrows from the body ([`ask`]) and estimates [`tokens`]; what the tenant
-//! actor is told is a [`digest`]. The actor turns features into a [`complexity`], weighs the candidates ([`choice`]) and keeps the
-//! explained [`decision`]. A sixth signal is a field in `signals` and a weight in the data file.
+//! actor is told is a [`digest`]. The actor turns features into a [`complexity`], weighs the candidates ([`choice`]), lets a
+//! [`conversation`] keep its model, and keeps the explained [`decision`]. A sixth signal is a field in `signals` and a weight in the data file.
 
 pub mod ask;
 pub mod choice;
 pub mod complexity;
+pub mod conversation;
 pub mod decision;
 pub mod digest;
 pub mod preferences;

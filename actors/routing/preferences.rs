@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::money::NanoUsd;
 
 /// What a request may do with the cache.
@@ -14,6 +16,43 @@ pub enum CacheMode {
     Refresh,
     /// Neither.
     Off,
+}
+
+/// How good an answer should be against what it costs: shifts the complexity that `auto` chooses by.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quality {
+    /// Cheaper: requests count as less complex than they are.
+    Economy,
+    /// As scored.
+    #[default]
+    Balanced,
+    /// Better: requests count as more complex.
+    Best,
+}
+
+impl Quality {
+    /// All of them, in the order in which they are named to people.
+    pub const ALL: [Self; 3] = [Self::Economy, Self::Balanced, Self::Best];
+
+    /// The word in every interface.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Economy => "economy",
+            Self::Balanced => "balanced",
+            Self::Best => "best",
+        }
+    }
+
+    /// What is added to the complexity, which stays within 0..=1. A judgement: at the formula's slope of 6 it multiplies the cost of a
+    /// model of quality 0.1 against one of quality 1 by 16.
+    pub fn shift(self) -> f64 {
+        match self {
+            Self::Economy => -0.2,
+            Self::Balanced => 0.0,
+            Self::Best => 0.2,
+        }
+    }
 }
 
 /// The client's wishes; empty and `None` mean that it said nothing.

@@ -15,15 +15,17 @@ use super::account::{Admission, LimitReached, OverBudget, Reservation, day_of};
 use super::answers::{AnswerKey, CachedAnswer};
 use super::estate::Estate;
 use super::flight::{Boarding, Follower, Leader};
+use super::policy::Policy;
 use crate::catalogue::{Catalogue, Model};
 use crate::clock::Clock;
 use crate::identity::{ModelId, ProviderId};
 use crate::provider::{self, Grant, Offer, Provider, Refusal};
 use crate::routing::choice::{Choice, Scored, Situation, Standing, worst_case};
-use crate::routing::complexity::{Assessment, Weights, assess};
-use crate::routing::decision::{Basis, Decision, Reason};
-use crate::routing::digest::Digest;
-use crate::routing::preferences::CacheMode;
+use crate::routing::complexity::{Assessment, Complexity, Weights, assess};
+use crate::routing::conversation::{Why, go_on};
+use crate::routing::decision::{Basis, Bias, Decision, Reason};
+use crate::routing::digest::{Digest, Requested};
+use crate::routing::preferences::{CacheMode, Quality};
 use crate::runtime::{Address, Behaviour};
 
 /// Complexity assumed where there is nothing to score by and the tenant has no default of its own: where quality begins to count.
@@ -176,6 +178,7 @@ impl Behaviour for Tenant {
             "policy": **self.estate.policy.load(),
             "balance": self.estate.account.balance(self.world.clock.now()),
             "cached_answers": self.estate.answers.len(),
+            "known_turns": self.estate.pins.len(),
         })
     }
 
@@ -238,7 +241,7 @@ impl Tenant {
             let denial = over_budget.map_or_else(|| Denial::NoCandidate(Arc::new(decision)), Denial::Budget);
             return reply(port, Reply::Denied(denial));
         };
-        pass_over(&mut decision, place);
+        pass_over(&mut decision, ranked.get(..place).unwrap_or_default());
         let providers = self.world.providers.load();
         // Switched off since it was chosen: the port is dropped, and the caller asks again.
         let Some((_, address)) = providers.get(&model.provider) else { return };
@@ -267,12 +270,12 @@ impl Tenant {
         let situation = Situation {
             tenant: &self.estate.tenant,
             digest,
-            scored: self.score(digest, policy.default_complexity.unwrap_or(DEFAULT_COMPLEXITY)),
+            scored: self.score(digest, &policy),
             catalogue: &catalogue,
             allowed: policy.models.as_deref(),
             today: day_of(self.world.clock.now()),
         };
-        situation.choose(|model| {
+        let mut choice = situation.choose(|model| {
             let bars = |passed: &&Passed| {
                 passed.provider == model.provider && passed.model.as_ref().is_none_or(|name| *name == model.id)
             };
@@ -291,21 +294,34 @@ impl Tenant {
             provider
                 .penalty(&model.id, now)
                 .map_or(Standing::Barred(Reason::CircuitOpen), |penalty| Standing::Ready { penalty })
-        })
+        });
+        if let Some(earlier) = self.estate.pins.earlier(&digest.turn, now) {
+            go_on(&mut choice, &situation, earlier);
+        }
+        choice
     }
 
-    fn score(&self, digest: &Digest, default: f64) -> Scored {
-        scored(digest, assess(&digest.features, &self.world.weights.load(), default))
+    fn score(&self, digest: &Digest, policy: &Policy) -> Scored {
+        let default = policy.default_complexity.unwrap_or(DEFAULT_COMPLEXITY);
+        scored(digest, assess(&digest.features, &self.world.weights.load(), default), policy.quality)
     }
 }
 
-/// The complexity that counts: the client's own word, or what was assessed.
-pub fn scored(digest: &Digest, assessed: Assessment) -> Scored {
-    let (complexity, basis) = match digest.preferences.complexity {
-        Some(given) => (given, Basis::Override),
-        None => (assessed.complexity.get(), assessed.basis),
+/// The complexity that counts: the client's own word; or what was assessed, for `auto` shifted by the quality that the client or else
+/// the tenant's setting asks for, and raised where an agent is stuck.
+pub fn scored(digest: &Digest, assessed: Assessment, setting: Quality) -> Scored {
+    let Assessment { complexity, signals, basis } = assessed;
+    if let Some(given) = digest.preferences.complexity {
+        return Scored { complexity: given, basis: Basis::Override, bias: None, signals };
+    }
+    let quality = Some(digest.quality.unwrap_or(setting)).filter(|quality| *quality != Quality::Balanced);
+    let bias = Bias { assessed: complexity.get(), quality, stuck: digest.turn.stuck };
+    let is_shifted = digest.requested == Requested::Auto && (quality.is_some() || bias.stuck.is_some());
+    let Some(bias) = is_shifted.then_some(bias) else {
+        return Scored { complexity: complexity.get(), basis, bias: None, signals };
     };
-    Scored { complexity, basis, signals: assessed.signals }
+    let complexity = Complexity::clamped(bias.assessed + bias.shift()).get();
+    Scored { complexity, basis, bias: Some(bias), signals }
 }
 
 /// A choice on its way to a provider.
@@ -328,17 +344,22 @@ fn answer_key(question: &Question, model: &Model) -> Option<AnswerKey> {
     Some(AnswerKey { provider: model.provider.clone(), model: model.id.clone(), prompt })
 }
 
-/// Marks the candidates before `place` as beyond the budget and moves them behind the eligible ones.
-fn pass_over(decision: &mut Decision, place: usize) {
-    if place == 0 {
+/// Marks these candidates as beyond the budget and moves them behind the eligible ones.
+fn pass_over(decision: &mut Decision, dear: &[Arc<Model>]) {
+    if dear.is_empty() {
         return;
     }
-    let eligible = decision.candidates.iter().filter(|candidate| candidate.reason.is_none()).count();
-    for candidate in decision.candidates.iter_mut().take(place) {
-        candidate.reason = Some(Reason::Budget);
+    for candidate in &mut decision.candidates {
+        if dear.iter().any(|model| model.provider == candidate.provider && model.id == candidate.model) {
+            candidate.reason = Some(Reason::Budget);
+        }
     }
-    if let Some(ranked) = decision.candidates.get_mut(..eligible) {
-        ranked.rotate_left(place);
+    decision.candidates.sort_by_key(|candidate| candidate.reason.is_some());
+    let Decision { conversation, candidates, .. } = decision;
+    let Some(conversation) = conversation.as_mut().filter(|conversation| conversation.kept) else { return };
+    if candidates.iter().any(|candidate| candidate.reason.is_some() && conversation.is_of(candidate)) {
+        conversation.kept = false;
+        conversation.why = Why::Unavailable;
     }
 }
 

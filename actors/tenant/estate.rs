@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::account::Account;
 use super::answers::Answers;
 use super::cooling::Cooling;
+use super::pins::Pins;
 use super::policy::Policy;
 use crate::identity::{ProviderId, TenantId};
 
@@ -25,4 +26,6 @@ pub struct Estate {
     pub answers: Answers,
     /// Waits imposed on its keys.
     pub cooling: Cooling,
+    /// The models of its conversations.
+    pub pins: Pins,
 }

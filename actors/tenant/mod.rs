@@ -1,7 +1,7 @@
 //! A tenant: what it may do, what it has spent, what it has asked already.
 //!
 //! The [`actor`](Tenant) decides and forgets; what must outlive its crash is its [`Estate`]: the [`account`], the cached [`answers`] with
-//! the requests in flight, and the waits that providers imposed on its keys. Only the tenant actor reserves money; whoever holds the
+//! the requests in flight, the models of its conversations ([`pins`]), and the waits that providers imposed on its keys. Only the tenant actor reserves money; whoever holds the
 //! guard settles.
 
 pub mod account;
@@ -9,6 +9,7 @@ pub mod answers;
 pub mod cooling;
 pub mod flight;
 pub mod limits;
+pub mod pins;
 pub mod policy;
 
 mod actor;

@@ -4,6 +4,7 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::money::NanoUsd;
+use crate::routing::preferences::Quality;
 
 /// The settings of one tenant. Everything left out means "no such limit".
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct Policy {
     /// The complexity, in 0..=1, of a request that has nothing to be scored by; the gateway's own where absent.
     #[serde(deserialize_with = "optional_fraction")]
     pub default_complexity: Option<f64>,
+    /// How good its answers should be where a request says `auto` and no more: a shift of the complexity that is chosen by.
+    pub quality: Quality,
 }
 
 /// How long a budget lasts: calendar days or months of UTC.

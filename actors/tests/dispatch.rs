@@ -14,6 +14,7 @@ use aipipe_actors::provider::gate::Gate;
 use aipipe_actors::provider::health::CallReport;
 use aipipe_actors::provider::{self, Grant, Provider};
 use aipipe_actors::routing::complexity::Weights;
+use aipipe_actors::routing::conversation::Turn;
 use aipipe_actors::routing::digest::{ClientDialect, Digest, PromptKey, Requested};
 use aipipe_actors::routing::preferences::Preferences;
 use aipipe_actors::routing::signals::Features;
@@ -21,6 +22,7 @@ use aipipe_actors::runtime::{Address, CallError, Leaf, Roster, System};
 use aipipe_actors::tenant::account::{Account, Position};
 use aipipe_actors::tenant::answers::{Answers, CacheBounds, CacheLimits};
 use aipipe_actors::tenant::cooling::Cooling;
+use aipipe_actors::tenant::pins::Pins;
 use aipipe_actors::tenant::policy::Policy;
 use aipipe_actors::tenant::{Denial, Dispatch, Estate, Message, Question, Reply, Stage, Tenant, World};
 use arc_swap::ArcSwap;
@@ -87,6 +89,7 @@ impl Bench {
                 max_bytes: 1 << 20,
             })),
             cooling: Cooling::default(),
+            pins: Pins::default(),
         });
         let tenant = Address::new(format!("tenant:{name}"), 100, system.gauges("tenant"));
         let (tenants, providers) = (Arc::new(Roster::default()), Arc::new(Roster::default()));
@@ -125,6 +128,8 @@ fn question(cache_key: Option<PromptKey>) -> Question {
         dialect: ClientDialect::Chat,
         requested: Requested::Auto,
         requested_text: "auto".into(),
+        quality: None,
+        turn: Turn::default(),
         preferences: Preferences::default(),
         features: Features::default(),
         needs: Capabilities::NONE,

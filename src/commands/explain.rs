@@ -32,6 +32,7 @@ use crate::dialects::scan::PromptHasher;
 use crate::dialects::surface;
 use crate::gateway::Setup;
 use crate::gateway::prepare::{self, Label};
+use crate::gateway::sessions::Session;
 use crate::gateway::tenants::uses_operator_keys;
 use crate::gateway::upstreams::upstreams;
 use crate::store::Reader;
@@ -128,6 +129,7 @@ fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Explained> {
         dialect: ClientDialect::Chat,
         wishes: Preferences::default(),
         along: http::HeaderMap::new(),
+        session: Session::default(),
     };
     let digest = prepare::digest(&*request, label, &setup, &PromptHasher::default(), &Holdings::default())
         .map_err(|refusal| anyhow::anyhow!(refusal.message))?;
@@ -136,7 +138,7 @@ fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Explained> {
     let situation = Situation {
         tenant: &tenant,
         digest: &digest,
-        scored: scored(&digest, assessed),
+        scored: scored(&digest, assessed, policy.quality),
         catalogue: &setup.config.catalogue,
         allowed: policy.models.as_deref(),
         today: day_of(SystemClock.now()),
@@ -223,7 +225,7 @@ fn page(explained: &Explained) -> String {
 /// `raw / quality ^ ((complexity - 0.25) * 6) * penalty` is the same for both.
 fn break_even(chosen: &Weighed, decision: &Decision) -> Option<String> {
     let second =
-        decision.candidates.get(1).filter(|second| second.reason.is_none() && decision.requested == prepare::AUTO)?;
+        decision.candidates.get(1).filter(|second| second.reason.is_none() && prepare::is_auto(&decision.requested))?;
     let name = format!("{}/{}", second.provider, second.model);
     let dearer = (second.raw?.as_usd_f64() * second.penalty / (chosen.raw?.as_usd_f64() * chosen.penalty)).ln();
     let better = (second.quality / chosen.quality).ln();

@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use super::conversation::{Answer, Conversation, Stop, Usage};
 use super::issued::{Holdings, Stored};
-use super::scan::PromptHasher;
+use super::scan::{PromptHasher, Trace};
 use super::splice::Splice;
 use super::translate::{AnswerError, ClientError, InvalidRequest, Malformed, ProviderError, StreamEncoder};
 use crate::providers::Profile;
@@ -64,6 +64,10 @@ pub struct Facts {
     pub stored: Vec<Stored>,
     /// What a provider issued and the request holds in full: it goes back to that provider, and is left out elsewhere.
     pub mentioned: Vec<IssuedHash>,
+    /// What its conversation is known by.
+    pub trace: Trace,
+    /// What the client's harness calls the conversation or session, where its body says so.
+    pub session: Option<String>,
 }
 
 /// How the model came to be chosen.

@@ -29,6 +29,7 @@ pub mod prepare;
 pub mod reading;
 pub mod refusal;
 pub mod relay;
+pub mod sessions;
 pub mod start;
 pub mod tenants;
 pub mod tokens;

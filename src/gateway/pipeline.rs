@@ -236,7 +236,7 @@ impl Journey<'_> {
                 Reply::Denied(denial) => Turn::Ask(self.denied(denial, travelling).await?),
                 Reply::Cached(answer, shown) => {
                     travelling.decided(shown.decision, shown.admission);
-                    Turn::Answered(Box::new(hit(&answer, travelling)?))
+                    Turn::Answered(Box::new(self.hit(&answer, travelling)?))
                 }
                 Reply::Follow(follower, shown) => {
                     travelling.decided(shown.decision, shown.admission);
@@ -341,10 +341,22 @@ impl Journey<'_> {
     async fn follow(&self, follower: Follower, course: &mut Course) -> Result<Option<Answered>, Refusal> {
         match timeout_at(self.deadline, follower.landing()).await {
             Err(_) => Err(Refusal::timed_out()),
-            Ok(Landing::Answered(answer)) => hit(&answer, course).map(Some),
+            Ok(Landing::Answered(answer)) => self.hit(&answer, course).map(Some),
             Ok(Landing::Refused(refusal)) => Err(Refusal::from(&*refusal)),
             Ok(Landing::Abandoned) => Ok(None),
         }
+    }
+
+    /// An answer that another request paid for.
+    fn hit(&self, answer: &CachedAnswer, course: &mut Course) -> Result<Answered, Refusal> {
+        self.remember(course.digest(), &answer.provider, &answer.model);
+        hit(answer, course)
+    }
+
+    /// Notes the model that answers, for the next turn of the conversation.
+    fn remember(&self, digest: &Digest, provider: &ProviderId, model: &ModelId) {
+        let pins = &self.tenant.estate.pins;
+        pins.note(&digest.turn, (provider, model), digest.input_tokens, self.gateway.clock.now(), Instant::now());
     }
 
     /// A provider has spoken to the choice.
@@ -414,6 +426,7 @@ impl Journey<'_> {
                         return Err(Refusal::unavailable("the request was lost on its way"));
                     };
                     course.forget_body();
+                    self.remember(course.digest(), &attempt.model.provider, &attempt.model.id);
                     let mut answered = answered(&course, &attempt, dropped);
                     let event = explanation(&course).and_then(|explanation| {
                         let model = attempt.model.id.as_str();
@@ -512,6 +525,7 @@ impl Journey<'_> {
     /// A whole answer has come: settles, keeps and shares it.
     fn deliver(&mut self, whole: Whole, course: &mut Course, attempt: &Attempt<'_>, kept: Kept) -> Answered {
         course.succeed();
+        self.remember(course.digest(), &attempt.model.provider, &attempt.model.id);
         let mut answered = answered(course, attempt, kept.dropped);
         let tokens = course.answered_tokens();
         let cost = course.settle(Outcome::Ok);

@@ -3,17 +3,34 @@
 use aipipe_actors::catalogue::Capability;
 use aipipe_actors::identity::{ProviderId, RequestId};
 use aipipe_actors::routing::digest::{ClientDialect, Digest, PromptKey, Requested};
-use aipipe_actors::routing::preferences::{CacheMode, Preferences};
+use aipipe_actors::routing::preferences::{CacheMode, Preferences, Quality};
 use http::HeaderMap;
 
 use super::refusal::Refusal;
+use super::sessions::Session;
 use super::{Setup, belongings, wishes};
 use crate::dialects::client::{ClientRequest, Facts};
 use crate::dialects::issued::Holdings;
 use crate::dialects::scan::PromptHasher;
 
-/// The name with which a client leaves the choice to AiPipe.
+/// The name with which a client leaves the choice to AiPipe; `auto:economy`, `auto:balanced` and `auto:best` say how good it should be.
 pub const AUTO: &str = "auto";
+
+/// The names of [`AUTO`] that say how good the answer should be.
+pub fn auto_names() -> impl Iterator<Item = String> {
+    Quality::ALL.into_iter().map(|quality| format!("{AUTO}:{}", quality.as_str()))
+}
+
+/// Whether this name leaves the choice to AiPipe.
+pub fn is_auto(name: &str) -> bool {
+    name == AUTO || quality(name).is_some()
+}
+
+/// How good an answer a name of `auto` asks for, where it says so.
+fn quality(name: &str) -> Option<Quality> {
+    let word = name.strip_prefix(AUTO)?.strip_prefix(':')?;
+    Quality::ALL.into_iter().find(|quality| quality.as_str() == word)
+}
 
 /// What a request has beside its body.
 #[derive(Debug, Clone)]
@@ -26,6 +43,8 @@ pub struct Label {
     pub wishes: Preferences,
     /// Headers that go along where the request passes through: the dialect's own, which decide the answer too.
     pub along: HeaderMap,
+    /// What its headers call its conversation.
+    pub session: Session,
 }
 
 /// Makes the digest of a request.
@@ -40,7 +59,7 @@ pub fn digest(
     hasher: &PromptHasher,
     holdings: &Holdings,
 ) -> Result<Digest, Refusal> {
-    let Label { request_id, dialect, wishes, along } = label;
+    let Label { request_id, dialect, wishes, along, session } = label;
     let facts: &Facts = request.facts();
     let mut preferences = wishes::overlay(facts.preferences.clone(), wishes);
     let requested = requested(&facts.model, setup);
@@ -58,7 +77,9 @@ pub fn digest(
     Ok(Digest {
         request_id,
         dialect,
+        turn: session.turn(&requested, facts, hasher),
         requested,
+        quality: quality(&facts.model),
         requested_text: facts.model.clone(),
         features: facts.features,
         needs: facts.needs,
@@ -113,9 +134,9 @@ fn prompt_key(request: &dyn ClientRequest, along: &HeaderMap, hasher: &PromptHas
     PromptKey(body.0 ^ hasher.key_of(&texts, &[]).0)
 }
 
-/// What a model's name means: `auto`, `provider/model` where the part before the first slash is a provider, a model's name otherwise.
+/// What a model's name means: `auto` with or without a quality, `provider/model` where the part before the first slash is a provider, a model's name otherwise.
 fn requested(name: &str, setup: &Setup) -> Requested {
-    if name == AUTO {
+    if is_auto(name) {
         return Requested::Auto;
     }
     match name.split_once('/') {

@@ -15,6 +15,7 @@ use aipipe_actors::runtime::{Address, Leaf, Supervisor, System};
 use aipipe_actors::tenant::account::{Account, Position};
 use aipipe_actors::tenant::answers::{Answers, CacheBounds, CacheLimits};
 use aipipe_actors::tenant::cooling::Cooling;
+use aipipe_actors::tenant::pins::Pins;
 use aipipe_actors::tenant::policy::Policy;
 use aipipe_actors::tenant::{Estate, Message, Tenant, World};
 use arc_swap::ArcSwap;
@@ -154,6 +155,7 @@ impl Directory {
     /// Takes from a removed tenant what it could still use, and sends its actor home. Its requests in flight settle on its account.
     fn dismiss(&self, slot: &Slot, live: &Live) {
         live.estate.answers.clear();
+        live.estate.pins.clear();
         live.keys.store(Arc::default());
         live.estate.reachable.store(Arc::default());
         if !slot.retired.swap(true, Ordering::SeqCst) {
@@ -281,6 +283,7 @@ impl Directory {
             account,
             answers: Answers::new(self.bounds.clone()),
             cooling: Cooling::default(),
+            pins: Pins::default(),
         });
         let address = Address::new(format!("tenant:{tenant}"), MAILBOX, self.system.gauges("tenant"));
         let behaviour = Tenant::new(estate.clone(), self.world.clone());

@@ -15,6 +15,7 @@ use crate::gateway::Gateway;
 use crate::gateway::counting::Count;
 use crate::gateway::prepare::Label;
 use crate::gateway::refusal::Refusal;
+use crate::gateway::sessions::Session;
 use crate::gateway::wishes;
 
 /// Says that a count is AiPipe's own estimate.
@@ -50,6 +51,7 @@ async fn counted(
     let body = body::read_client(gateway, &parts.headers, body).await?;
     let wishes = wishes::from_headers(&parts.headers)?;
     let along = along(entrance.dialect, &parts.headers);
-    let label = Label { request_id, dialect: entrance.dialect, wishes, along };
+    let session = Session::from_headers(&parts.headers)?;
+    let label = Label { request_id, dialect: entrance.dialect, wishes, along, session };
     gateway.count_tokens(&tenant, label, counting, &entrance.addressed, &body.bytes).await
 }

@@ -17,6 +17,7 @@ use crate::gateway::course::Arrival;
 use crate::gateway::pipeline::{Answered, Inbound};
 use crate::gateway::prepare::Label;
 use crate::gateway::refusal::Refusal;
+use crate::gateway::sessions::Session;
 use crate::gateway::tenants::Live;
 use crate::gateway::wishes;
 
@@ -118,6 +119,7 @@ async fn answered(
     let body = body::read_client(gateway, &parts.headers, body).await.map_err(rejected)?;
     let along = along(entrance.dialect, &parts.headers);
     let sdk_timeout = wishes::sdk_timeout(&parts.headers);
-    let label = Label { request_id, dialect: entrance.dialect, wishes, along };
+    let session = Session::from_headers(&parts.headers).map_err(rejected)?;
+    let label = Label { request_id, dialect: entrance.dialect, wishes, along, session };
     gateway.answer(Inbound { label, arrival, tenant, addressed: entrance.addressed, sdk_timeout, body, presence }).await
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{gemini, reply, tenancy};
 use crate::gateway::Gateway;
-use crate::gateway::prepare::AUTO;
+use crate::gateway::prepare::{self, AUTO};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::tenants::Live;
 
@@ -86,8 +86,8 @@ struct Entry {
 }
 
 impl Entry {
-    fn auto() -> Self {
-        Self { name: AUTO.to_owned(), model: None }
+    fn auto(name: String) -> Self {
+        Self { name, model: None }
     }
 }
 
@@ -100,7 +100,8 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, uri: Uri, headers:
             let catalogue = gateway.catalogue();
             let models = names(&gateway, &catalogue, &tenant).into_iter();
             let models = models.map(|(name, model)| Entry { name, model: Some(model) });
-            let entries: Vec<Entry> = std::iter::once(Entry::auto()).chain(models).collect();
+            let entries: Vec<Entry> =
+                std::iter::once(AUTO.to_owned()).chain(prepare::auto_names()).map(Entry::auto).chain(models).collect();
             reply::json(StatusCode::OK, &shape.list(&entries))
         }
         Err(refusal) => shape.refusal(&refusal),
@@ -124,8 +125,8 @@ pub(super) async fn one(
 async fn found(gateway: &Gateway, id: &str, uri: &Uri, headers: &HeaderMap) -> Result<Entry, Refusal> {
     let key = gemini::parameter(uri, "key");
     let tenant = tenancy::tenant(gateway, headers, key.as_deref()).await?;
-    if id == AUTO {
-        return Ok(Entry::auto());
+    if prepare::is_auto(id) {
+        return Ok(Entry::auto(id.to_owned()));
     }
     let catalogue = gateway.catalogue();
     let reachable = reachable(gateway, &catalogue, &tenant);

@@ -13,6 +13,7 @@ use super::{body, reply, tenancy};
 use crate::gateway::Gateway;
 use crate::gateway::prepare::Label;
 use crate::gateway::refusal::Refusal;
+use crate::gateway::sessions::Session;
 use crate::gateway::wishes;
 
 /// Shows the decision.
@@ -29,7 +30,12 @@ async fn decided(gateway: &Arc<Gateway>, request: Request) -> Result<Decision, R
     let tenant = tenancy::tenant(gateway, &parts.headers, None).await?;
     let wishes = wishes::from_headers(&parts.headers)?;
     let body = body::read_client(gateway, &parts.headers, body).await?;
-    let label =
-        Label { request_id: RequestId::generate(), dialect: ClientDialect::Chat, wishes, along: HeaderMap::new() };
+    let label = Label {
+        request_id: RequestId::generate(),
+        dialect: ClientDialect::Chat,
+        wishes,
+        along: HeaderMap::new(),
+        session: Session::from_headers(&parts.headers)?,
+    };
     gateway.explain(&tenant, label, &body.bytes).await
 }

@@ -9,7 +9,7 @@ use aipipe_actors::routing::choice::{Situation, Standing};
 use aipipe_actors::routing::complexity::{Weights, assess};
 use aipipe_actors::routing::decision::{Decision, Reason};
 use aipipe_actors::routing::digest::ClientDialect;
-use aipipe_actors::routing::preferences::Preferences;
+use aipipe_actors::routing::preferences::{Preferences, Quality};
 use aipipe_actors::tenant::account::day_of;
 use aipipe_actors::tenant::{DEFAULT_COMPLEXITY, scored};
 use jiff::civil::Date;
@@ -22,6 +22,7 @@ use crate::dialects::scan::PromptHasher;
 use crate::dialects::surface;
 use crate::gateway::Setup;
 use crate::gateway::prepare::{self, Label};
+use crate::gateway::sessions::Session;
 use crate::gateway::upstreams::upstreams;
 
 /// Decides as the gateway would with every provider's key at hand and every model well.
@@ -66,13 +67,14 @@ impl Policy {
             dialect: ClientDialect::Chat,
             wishes: Preferences::default(),
             along: http::HeaderMap::new(),
+            session: Session::default(),
         };
         let digest = prepare::digest(&*request, label, &self.setup, &self.hasher, &Holdings::default())
             .map_err(|refusal| anyhow::anyhow!(refusal.message))?;
         let situation = Situation {
             tenant: &self.tenant,
             digest: &digest,
-            scored: scored(&digest, assess(&digest.features, &self.weights, DEFAULT_COMPLEXITY)),
+            scored: scored(&digest, assess(&digest.features, &self.weights, DEFAULT_COMPLEXITY), Quality::Balanced),
             catalogue: &self.setup.config.catalogue,
             allowed: None,
             today: self.today,

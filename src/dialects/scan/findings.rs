@@ -90,7 +90,28 @@ impl<'a> Findings<'a> {
             choices,
             stored: self.stored.iter().map(|id| Stored::thing(id.as_ref())).collect(),
             mentioned: Vec::new(),
+            trace: self.thread.transcript.trace(),
+            session: self.session()?,
         })
+    }
+
+    /// What the client's harness calls its session: the key under which OpenAI and Moonshot keep a prompt's cache, which Codex fills with
+    /// its session; else the user of the metadata, in which Claude Code writes its session.
+    fn session(&self) -> Result<Option<String>, InvalidRequest> {
+        let value = |name| self.members.get(name).and_then(|member| self.text.get(member.value.clone()));
+        if let Some(key) = value("prompt_cache_key").filter(|key| key.starts_with('"')) {
+            return Ok(Some(key.to_owned()));
+        }
+        let Some(metadata) = value("metadata").filter(|metadata| metadata.starts_with('{')) else { return Ok(None) };
+        let mut cursor = Cursor::new(metadata);
+        let mut members = cursor.object()?;
+        while let Some(key) = cursor.key(&mut members)? {
+            let user = cursor.skip()?;
+            if key.name == *"user_id" {
+                return Ok(Some(cursor.slice(user).to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// The model must be able to do this.

@@ -11,6 +11,7 @@ mod members;
 mod preferences;
 mod prompt_key;
 mod thread;
+mod transcript;
 mod values;
 
 pub use ask::Ask;
@@ -19,6 +20,8 @@ pub(in crate::dialects) use findings::{BodyScan, read};
 pub use members::{Member, Members};
 pub use prompt_key::PromptHasher;
 pub(in crate::dialects) use thread::{Said, Thread};
+pub use transcript::Trace;
+pub(in crate::dialects) use transcript::Transcript;
 pub(in crate::dialects) use values::{
     boolean, count, count_pages, effort_named, id_within, invalid, number, objects, string, strings, whole,
 };

@@ -44,6 +44,8 @@ shapes! {
         max_concurrent: Option<u64>,
         /// The complexity, 0 to 1, of a request that has nothing to be scored by.
         default_complexity: Option<f64>,
+        /// How good answers to plain `auto` should be; `balanced` where absent.
+        quality: Option<Quality>,
     }
 
     /// A tenant as it is kept.
@@ -57,6 +59,7 @@ shapes! {
         tokens_per_minute: Option<u64>,
         max_concurrent: Option<u64>,
         default_complexity: Option<f64>,
+        quality: Quality,
         created_at: Option<Instant>,
         updated_at: Option<Instant>,
     }
@@ -72,6 +75,7 @@ shapes! {
         tokens_per_minute: Option<u64>,
         max_concurrent: Option<u64>,
         default_complexity: Option<f64>,
+        quality: Quality,
         created_at: Option<Instant>,
         updated_at: Option<Instant>,
         spent: Spent,
@@ -407,6 +411,8 @@ macro_rules! names {
 names! {
     /// Calendar days or months of UTC.
     BudgetPeriod { Day, Month }
+    /// What is preferred where a better answer costs more.
+    Quality { Economy, Balanced, Best }
     /// How a request ended; `reserved` while it is open.
     Outcome { Reserved, Ok, Cancelled, Truncated, Failed, Unsettled }
     /// What the cache had to do with it.

@@ -13,6 +13,7 @@ use super::wire::{Body, Content, Part, setting};
 use crate::dialects::client::{Addressed, Facts};
 use crate::dialects::conversation::Reasoning;
 use crate::dialects::issued::Stored;
+use crate::dialects::scan::Transcript;
 
 /// Where files that were uploaded to Google live.
 const STORED_FILES: [&str; 2] = ["https://generativelanguage.googleapis.com/", "files/"];
@@ -54,6 +55,8 @@ pub(super) fn facts(body: &Body, preferences: Preferences, addressed: &Addressed
         choices: setting(settings, ["candidateCount", "candidate_count"]).unwrap_or(1),
         stored: gathered.stored.into_iter().map(Stored::thing).collect(),
         mentioned: Vec::new(),
+        trace: gathered.transcript.trace(),
+        session: None,
     }
 }
 
@@ -88,6 +91,7 @@ struct Gathered {
     attachments: u32,
     tools: u32,
     structured: bool,
+    transcript: Transcript,
 }
 
 impl Gathered {
@@ -96,6 +100,8 @@ impl Gathered {
             self.estimate.message();
             content.parts.iter().for_each(|part| self.part(part));
         }
+        let instructions = body.system_instruction.iter().flat_map(|content| &content.parts);
+        instructions.filter_map(|part| part.text.as_deref()).for_each(|text| self.transcript.instruct(text));
         for content in &body.contents {
             self.turn(content);
         }
@@ -106,16 +112,32 @@ impl Gathered {
     }
 
     fn turn(&mut self, content: &Content) {
+        let texts =
+            || content.parts.iter().filter(|part| part.thought != Some(true)).filter_map(|part| part.text.as_deref());
         if content.role.as_deref() == Some("model") {
             self.model_turns += 1;
+            self.transcript.answer(texts());
+            for call in content.parts.iter().filter_map(|part| part.function_call.as_ref()) {
+                self.transcript.call([&*call.name, call.args.as_ref().map_or("", |args| args.get())]);
+            }
             return;
         }
-        self.results_since_ask += content.parts.iter().filter(|part| part.function_response.is_some()).count() as u32;
-        let texts: Vec<&str> = content.parts.iter().filter_map(|part| part.text.as_deref()).collect();
+        let results = content.parts.iter().filter_map(|part| part.function_response.as_ref());
+        let before = self.results_since_ask;
+        for result in results {
+            self.results_since_ask += 1;
+            self.transcript.result(result.response.as_ref().map(|text| text.get()), None);
+        }
+        let has_results = self.results_since_ask > before;
+        let texts: Vec<&str> = texts().collect();
         if !texts.is_empty() {
+            self.transcript.ask(texts.iter().copied());
             self.said.push(texts.join("\n"));
             self.results_since_ask = 0;
             self.attachments = 0;
+            if has_results {
+                self.transcript.reopen_tool_loop();
+            }
         }
         let media = content.parts.iter().filter(|part| part.inline_data.is_some() || part.file_data.is_some());
         self.attachments += media.count() as u32;

@@ -21,7 +21,8 @@ enum Speaker {
 struct Draft<'a> {
     said: Said<'a>,
     attachments: u32,
-    calls: bool,
+    /// `tool_calls` or `function_call` as written.
+    calls: Option<&'a str>,
 }
 
 /// One part of a message while it is read: its type may stand after what it holds.
@@ -65,7 +66,7 @@ impl<'a> Scan<'a> {
                     let range = cursor.skip()?;
                     let calls = cursor.slice(range);
                     if !matches!(calls, "null" | "[]") {
-                        draft.calls = true;
+                        draft.calls = Some(calls);
                         self.found.estimate.json(calls);
                     }
                 }
@@ -89,8 +90,7 @@ impl<'a> Scan<'a> {
         self.spans.reasoning_details.extend(details);
         let role = role.ok_or_else(|| self.message_error(".role", "is required"))?;
         self.found.estimate.message();
-        self.count_turn(role, draft);
-        Ok(())
+        self.count_turn(role, draft)
     }
 
     fn role(&mut self, cursor: &mut Cursor<'a>, kind: Kind, start: usize) -> Result<Speaker, InvalidRequest> {
@@ -112,15 +112,21 @@ impl<'a> Scan<'a> {
         })
     }
 
-    fn count_turn(&mut self, role: Speaker, draft: Draft<'a>) {
+    fn count_turn(&mut self, role: Speaker, draft: Draft<'a>) -> Result<(), InvalidRequest> {
         let thread = &mut self.found.thread;
-        thread.has_tool_history |= draft.calls;
+        thread.has_tool_history |= draft.calls.is_some();
         match role {
-            Speaker::Instruction => thread.instruction(),
+            Speaker::Instruction => thread.instruction(&draft.said),
             Speaker::User => thread.user(draft.said, draft.attachments),
-            Speaker::Assistant => thread.assistant(),
-            Speaker::Tool => thread.results(1),
+            Speaker::Assistant => {
+                thread.assistant(&draft.said);
+                if let Some(calls) = draft.calls {
+                    each_call(calls, |call| thread.transcript.call([call]))?;
+                }
+            }
+            Speaker::Tool => thread.result(draft.said.raw(), None),
         }
+        Ok(())
     }
 
     fn content(&mut self, cursor: &mut Cursor<'a>, kind: Kind, draft: &mut Draft<'a>) -> Result<(), InvalidRequest> {
@@ -228,6 +234,31 @@ fn holder<'a>(cursor: &mut Cursor<'a>, piece: &mut Piece<'a>) -> Result<(), Inva
             ("url" | "file_data" | "data", Kind::String) => piece.payload = Some(cursor.string()?),
             ("file_id", Kind::String) => piece.file_id = Some(cursor.string()?),
             _ => cursor.pass()?,
+        }
+    }
+    Ok(())
+}
+
+/// Visits the name and arguments of each call, without its id.
+fn each_call<'a>(calls: &'a str, mut visit: impl FnMut(&'a str)) -> Result<(), InvalidRequest> {
+    let mut cursor = Cursor::new(calls);
+    if cursor.kind()? != Kind::Array {
+        // A `function_call` has no id.
+        visit(calls);
+        return Ok(());
+    }
+    let mut items = cursor.array()?;
+    while cursor.element(&mut items)? {
+        if cursor.kind()? != Kind::Object {
+            cursor.pass()?;
+            continue;
+        }
+        let mut members = cursor.object()?;
+        while let Some(key) = cursor.key(&mut members)? {
+            let value = cursor.skip()?;
+            if matches!(&*key.name.decode(), "function" | "custom") {
+                visit(cursor.slice(value));
+            }
         }
     }
     Ok(())

@@ -21,6 +21,8 @@ struct Draft<'a> {
     call_id: Option<Text<'a>>,
     encrypted: Option<Text<'a>>,
     said: Said<'a>,
+    /// A call's name, and its arguments or what else it is to do, as written.
+    call: [&'a str; 2],
     attachments: u32,
     /// Whether it holds anything beside what names it.
     has_content: bool,
@@ -126,6 +128,12 @@ impl<'a> Scan<'a> {
         let json = cursor.slice(range);
         self.found.estimate.json(json);
         draft.has_content |= !matches!(json, "[]" | "\"\"");
+        let [called, arguments] = &mut draft.call;
+        match name {
+            "name" => *called = json,
+            "arguments" | "input" | "action" => *arguments = json,
+            _ => {}
+        }
         // What a model wrote for a function names nothing.
         if !matches!(name, "arguments" | "input" | "summary" | "name") {
             let mut ids = Vec::new();
@@ -164,15 +172,16 @@ impl<'a> Scan<'a> {
                     self.store(id, StoredKind::Thought);
                 }
             }
-            "function_call_output" | "custom_tool_call_output" => self.found.thread.results(1),
+            "function_call_output" | "custom_tool_call_output" => self.found.thread.result(draft.said.raw(), None),
             kind => {
                 if let Some(id) = id.as_ref().filter(|_| draft.call_id.is_none() && !draft.has_content) {
                     self.store(id, StoredKind::Item);
                 }
                 if kind.ends_with("_output") {
-                    self.found.thread.results(1);
-                } else {
+                    self.found.thread.result(draft.said.raw(), None);
+                } else if kind.ends_with("_call") {
                     self.found.thread.has_tool_history |= matches!(kind, "function_call" | "custom_tool_call");
+                    self.found.thread.transcript.call(draft.call);
                 }
             }
         }
@@ -186,8 +195,8 @@ impl<'a> Scan<'a> {
         let thread = &mut self.found.thread;
         match draft.role.map(|role| role.decode()).as_deref() {
             Some("user") => thread.user(draft.said, draft.attachments),
-            Some("assistant") => thread.assistant(),
-            Some("system" | "developer") => thread.instruction(),
+            Some("assistant") => thread.assistant(&draft.said),
+            Some("system" | "developer") => thread.instruction(&draft.said),
             _ => {
                 return Err(self.item_error(".role", "must be one of `user`, `assistant`, `system`, `developer`"));
             }

@@ -23,7 +23,11 @@ impl<'a> Scan<'a> {
                 }
             }
             "include" => self.include(cursor, kind)?,
-            "instructions" => self.found.estimate.text(string(cursor, kind, name)?.raw()),
+            "instructions" => {
+                let text = string(cursor, kind, name)?.raw();
+                self.found.estimate.text(text);
+                self.found.thread.transcript.instruct(text);
+            }
             "tools" => objects(cursor, kind, name, |cursor| self.declare_tool(cursor))?,
             "tool_choice" => self.tool_choice(cursor, kind)?,
             "parallel_tool_calls" => {

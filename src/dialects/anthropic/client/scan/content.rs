@@ -30,8 +30,10 @@ struct Draft<'a> {
     /// What a harness put beside it.
     aside: Said<'a>,
     attachments: u32,
-    results: u32,
-    calls: bool,
+    /// The content of each result, and whether it is an error.
+    results: Vec<(&'a str, Option<bool>)>,
+    /// Name and input of each call.
+    calls: Vec<[&'a str; 2]>,
     /// Calls of tools that the provider runs, or their results.
     hosted: bool,
     blocks: Vec<BlockSpan>,
@@ -56,6 +58,7 @@ struct Piece<'a> {
     input: Option<&'a str>,
     /// The content of a result.
     content: Option<&'a str>,
+    is_error: Option<bool>,
     source: Option<Source<'a>>,
     file_id: Option<Text<'a>>,
     /// A signature, or the data of a thought, and where its value stands.
@@ -85,7 +88,7 @@ impl<'a> Scan<'a> {
     /// Instructions: a text, or blocks of text.
     pub(super) fn system(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
         match kind {
-            Kind::String => self.found.estimate.text(cursor.string()?.raw()),
+            Kind::String => self.instruct(cursor.string()?),
             Kind::Array => {
                 let mut items = cursor.array()?;
                 while cursor.element(&mut items)? {
@@ -93,13 +96,18 @@ impl<'a> Scan<'a> {
                         return Err(invalid(Some("system"), "`system` must hold objects"));
                     }
                     if let Some(text) = self.piece(cursor)?.text {
-                        self.found.estimate.text(text.raw());
+                        self.instruct(text);
                     }
                 }
             }
             _ => return Err(invalid(Some("system"), "`system` must be a string or an array of text blocks")),
         }
         Ok(())
+    }
+
+    fn instruct(&mut self, text: Text<'a>) {
+        self.found.estimate.text(text.raw());
+        self.found.thread.transcript.instruct(text.raw());
     }
 
     fn message_error(&self, member: &str, rule: &str) -> InvalidRequest {
@@ -144,24 +152,30 @@ impl<'a> Scan<'a> {
 
     /// A user's message may hold the results of calls, the user's own words, or both; what a harness adds to results is no ask.
     fn count_turn(&mut self, role: Speaker, draft: Draft<'a>) {
-        self.found.thread.has_tool_history |= draft.calls;
+        let thread = &mut self.found.thread;
+        thread.has_tool_history |= !draft.calls.is_empty();
         match role {
-            Speaker::Instruction => self.found.thread.instruction(),
+            Speaker::Instruction => thread.instruction(&draft.said),
             Speaker::Assistant => {
-                self.found.thread.assistant();
+                thread.assistant(&draft.said);
+                draft.calls.into_iter().for_each(|call| thread.transcript.call(call));
                 // A turn that paused in a tool of the provider's is resumed, not prefilled.
-                self.found.thread.ends_with_assistant = !draft.hosted;
+                thread.ends_with_assistant = !draft.hosted;
             }
             Speaker::User => {
-                if draft.results > 0 {
-                    self.found.thread.results(draft.results);
-                    if draft.said.is_empty() && draft.attachments == 0 {
-                        return;
-                    }
+                for (content, is_error) in &draft.results {
+                    thread.result([*content], *is_error);
+                }
+                let has_results = !draft.results.is_empty();
+                if has_results && draft.said.is_empty() && draft.attachments == 0 {
+                    return;
                 }
                 self.last_ask = self.spans.messages.len();
                 let said = if draft.said.is_empty() { draft.aside } else { draft.said };
-                self.found.thread.user(said, draft.attachments);
+                thread.user(said, draft.attachments);
+                if has_results {
+                    thread.transcript.reopen_tool_loop();
+                }
             }
         }
     }
@@ -212,6 +226,7 @@ impl<'a> Scan<'a> {
                 ("file_id", Kind::String) => piece.file_id = Some(cursor.string()?),
                 ("input", _) => piece.input = Some(skipped(cursor)?),
                 ("content", _) => piece.content = Some(skipped(cursor)?),
+                ("is_error", Kind::Bool) => piece.is_error = Some(cursor.boolean()?),
                 ("source", Kind::Object) => piece.source = Some(source(cursor)?),
                 ("cache_control", Kind::Object) => {
                     self.marks_cache = true;
@@ -237,12 +252,13 @@ impl<'a> Scan<'a> {
                 draft.attachments += 1;
             }
             "tool_use" => {
-                draft.calls = true;
-                self.found.estimate.text(piece.name.unwrap_or_default().raw());
-                self.found.estimate.json(piece.input.unwrap_or_default());
+                let (name, input) = (piece.name.unwrap_or_default().raw(), piece.input.unwrap_or_default());
+                self.found.estimate.text(name);
+                self.found.estimate.json(input);
+                draft.calls.push([name, input]);
             }
             "tool_result" => {
-                draft.results += 1;
+                draft.results.push((piece.content.unwrap_or_default(), piece.is_error));
                 self.within(piece.content, MAX_NESTING)?;
             }
             "thinking" => self.found.estimate.text(piece.text.unwrap_or_default().raw()),
