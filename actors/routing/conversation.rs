@@ -177,3 +177,119 @@ fn with_cache(decision: &Decision, model: &Model, weighed: &Weighed, prefix: u64
     let adjusted = adjusted_cost(raw, weighed.quality, exponent(decision.complexity));
     Counted { tokens, raw, effective: adjusted * weighed.penalty }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{Capabilities, Catalogue};
+    use crate::identity::{RequestId, TenantId};
+    use crate::money::{Rate, Rates};
+    use crate::routing::choice::{Scored, Standing};
+    use crate::routing::decision::Basis;
+    use crate::routing::digest::{ClientDialect, Digest, Requested};
+    use crate::routing::preferences::Preferences;
+    use crate::routing::signals::{Features, Signals};
+
+    /// A model with these prices of input and free output.
+    fn model(id: &str, input: &str, cached: &str) -> Model {
+        let rate = |text| Rate::parse_usd_per_million(text).unwrap();
+        Model {
+            provider: ProviderId::parse("openai").unwrap(),
+            id: ModelId::parse(id).unwrap(),
+            aliases: Vec::new(),
+            rates: Some(Rates {
+                input: rate(input),
+                cached_input: rate(cached),
+                cache_write: rate(input),
+                output: rate("0"),
+                long_context: None,
+            }),
+            quality: 0.5,
+            auto: true,
+            context_tokens: 100_000,
+            max_output_tokens: 1_000,
+            capabilities: Capabilities::NONE,
+            parameters: Default::default(),
+            token_ratio: 1.0,
+            retires_on: None,
+        }
+    }
+
+    /// What becomes of a conversation of 1000 tokens whose last turn `kept`, at $1.10 a million, served with so many, beside `other` at $1.
+    fn decided(turn: Turn, prefix: u64, is_cached: bool, barred: Option<&str>) -> (Continuation, Vec<String>) {
+        let digest = Digest {
+            request_id: RequestId::generate(),
+            dialect: ClientDialect::Chat,
+            requested: Requested::Auto,
+            requested_text: "auto".into(),
+            quality: None,
+            turn,
+            preferences: Preferences::default(),
+            features: Features::default(),
+            needs: Capabilities::NONE,
+            parameters: Vec::new(),
+            effort: None,
+            input_tokens: 1_000,
+            input_bound: 4_000,
+            output_limit: None,
+            choices: 1,
+            stream: false,
+            cache_key: None,
+        };
+        let catalogue = Catalogue::new([model("kept", "1.1", "0.11"), model("other", "1", "0.1")], 1);
+        let situation = Situation {
+            tenant: &TenantId::default_tenant(),
+            digest: &digest,
+            scored: Scored { complexity: 0.3, basis: Basis::Scored, bias: None, signals: Signals::default() },
+            catalogue: &catalogue,
+            allowed: None,
+            today: jiff::civil::date(2026, 11, 1),
+        };
+        let mut choice = situation.choose(|model| match barred {
+            Some(barred) if barred == model.id.as_str() => {
+                Standing::Barred(crate::routing::decision::Reason::CircuitOpen)
+            }
+            _ => Standing::Ready { penalty: 1.0 },
+        });
+        let earlier = Earlier {
+            provider: ProviderId::parse("openai").unwrap(),
+            model: ModelId::parse("kept").unwrap(),
+            since: Timestamp::UNIX_EPOCH,
+            input_tokens: prefix,
+            is_cached,
+        };
+        go_on(&mut choice, &situation, earlier);
+        let chosen = choice.decision.chosen().unwrap();
+        assert_eq!(chosen.model, choice.ranked[0].id);
+        let order = choice.ranked.iter().map(|model| model.id.to_string()).collect();
+        (choice.decision.conversation.unwrap(), order)
+    }
+
+    fn why(turn: Turn, prefix: u64, is_cached: bool, barred: Option<&str>) -> (Why, bool, String) {
+        let (conversation, order) = decided(turn, prefix, is_cached, barred);
+        (conversation.why, conversation.kept, order[0].clone())
+    }
+
+    #[test]
+    fn a_conversation_moves_where_the_gain_exceeds_the_lost_cache() {
+        // 1000 tokens are $0.001 at the other. Each cached token saves 990 of the 1,100,000 nano-dollars here: from 102 on it is cheaper.
+        let other = || "other".to_owned();
+        let kept = || "kept".to_owned();
+        assert_eq!(why(Turn::default(), 102, true, None), (Why::PromptCache, true, kept()));
+        assert_eq!(why(Turn::default(), 100, true, None), (Why::Gain, false, other()));
+        assert_eq!(why(Turn::default(), 1_000, false, None), (Why::Gain, false, other()));
+        assert_eq!(why(Turn::default(), 0, true, Some("other")), (Why::Best, true, kept()));
+        let (conversation, _) = decided(Turn::default(), 5_000, true, None);
+        assert_eq!((conversation.cached_tokens, conversation.cached), (1_000, Some(NanoUsd(110_000))));
+    }
+
+    #[test]
+    fn a_tool_loop_keeps_its_model_unless_it_cannot_serve_or_makes_no_headway() {
+        let in_loop = |stuck| Turn { in_tool_loop: true, stuck, ..Turn::default() };
+        assert_eq!(why(in_loop(None), 0, false, None), (Why::ToolLoop, true, "kept".into()));
+        assert_eq!(why(in_loop(None), 0, false, Some("kept")), (Why::Unavailable, false, "other".into()));
+        assert_eq!(why(in_loop(Some(Stuck::FailedCalls)), 900, true, None), (Why::Stuck, false, "other".into()));
+        let alone = why(in_loop(Some(Stuck::RepeatedCalls)), 900, true, Some("other"));
+        assert_eq!(alone, (Why::Stuck, true, "kept".into()));
+    }
+}

@@ -196,6 +196,12 @@ fn page(explained: &Explained) -> String {
         Basis::Override => "as the request says",
     };
     line(&mut page, format_args!("{:<19}{basis}", ""));
+    if let Some(bias) = decision.bias {
+        let quality = bias.quality.unwrap_or_default().as_str();
+        let stuck = if bias.stuck.is_some() { ", raised for an agent that is stuck" } else { "" };
+        let shift = bias.shift();
+        line(&mut page, format_args!("{:<19}{:.3} {shift:+.2} ({quality}{stuck})", "", bias.assessed));
+    }
     if decision.basis == Basis::Scored {
         line(&mut page, format_args!("\nwhat moved it (log-odds that a cheap model fails)"));
         for mover in &explained.movers {

@@ -105,16 +105,17 @@ function settings(tenant, tag) {
   const number = (name, step = "1") => h("input", { name, type: "number", min: "0", step, inputmode: "decimal", value: tenant[name] ?? "" });
   const budget = h("input", { name: "budget_usd", inputmode: "decimal", pattern: "[0-9]*\\.?[0-9]{0,9}", placeholder: "none", value: tenant.budget_usd === null ? "" : String(Number(tenant.budget_usd)) });
   const period = h("select", { name: "budget_period" }, ["day", "month"].map(name => h("option", { value: name, selected: name === tenant.budget_period }, name)));
+  const quality = h("select", { name: "quality" }, ["economy", "balanced", "best"].map(name => h("option", { value: name, selected: name === tenant.quality }, name)));
   const operator = h("input", { name: "operator_keys", type: "checkbox", checked: tenant.operator_keys });
   const models = h("input", { name: "models", placeholder: "all", value: (tenant.models ?? []).join(", ") });
   const form = h("form", { onsubmit: save }, h("h3", {}, "Settled"),
     field("Budget, USD", budget), field("Budget is for a", period), field("Requests a minute", number("requests_per_minute")), field("Tokens a minute", number("tokens_per_minute")),
-    field("At the same time", number("max_concurrent")), field("Models", models), field("Default complexity", number("default_complexity", "0.01")), field("Operator's keys", operator),
+    field("At the same time", number("max_concurrent")), field("Models", models), field("Default complexity", number("default_complexity", "0.01")), field("Quality of auto", quality), field("Operator's keys", operator),
     h("div", { class: "buttons" }, tenant.created_at ? h("button", { type: "button", onclick: remove }, "Remove tenant") : null, h("button", { type: "submit", class: "primary" }, "Save")));
   async function save(event) {
     event.preventDefault();
     const of = name => form.elements[name].value.trim();
-    const policy = { operator_keys: operator.checked, budget_period: period.value, budget_usd: of("budget_usd") || null, models: of("models") ? of("models").split(",").map(name => name.trim()).filter(Boolean) : null };
+    const policy = { operator_keys: operator.checked, budget_period: period.value, quality: quality.value, budget_usd: of("budget_usd") || null, models: of("models") ? of("models").split(",").map(name => name.trim()).filter(Boolean) : null };
     for (const name of ["requests_per_minute", "tokens_per_minute", "max_concurrent", "default_complexity"]) policy[name] = of(name) === "" ? null : Number(of(name));
     if (await attempt(() => call("PUT", path(tenant.id), policy, { "if-match": tag }), `${tenant.id} was saved`)) {
       refresh();
