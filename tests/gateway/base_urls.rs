@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{Answer, Bench, ask, model};
 
 #[tokio::test]
-async fn every_endpoint_stands_where_a_base_url_puts_it() {
+async fn d202_every_endpoint_stands_where_a_base_url_puts_it() {
     let bench = Bench::start().await;
     let name = model(Provider::OpenAi);
     let gemini = format!("/models/{name}:generateContent");

@@ -97,7 +97,7 @@ fn two_limits_become_the_one_that_counts() {
 }
 
 #[test]
-fn a_providers_peculiarities_are_data() {
+fn d2_d127_a_providers_peculiarities_are_data() {
     let minimax = model();
     let target = Passthrough {
         preset: &[("reasoning_split", "true")],
@@ -144,7 +144,7 @@ fn thoughts_return_only_to_the_model_that_had_them() {
 }
 
 #[test]
-fn history_becomes_turns() {
+fn d31_d37_history_becomes_turns() {
     let Decoded { conversation, .. } = decoded(&json!({"model": "m", "messages": [
         {"role": "system", "content": "a"},
         {"role": "developer", "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}]},
@@ -184,7 +184,7 @@ fn a_result_without_its_call_is_refused() {
 }
 
 #[test]
-fn media_are_made_regular() {
+fn d53_d55_d56_d57_d61_media_are_made_regular() {
     let turns = turns(json!([{"role": "user", "content": [
         {"type": "image_url", "image_url": {"url": "data:image/jpg;base64,/9j_-A\n==", "detail": "low"}},
         {"type": "image_url", "image_url": {"url": "data:;base64,iVBORw0KGgoAAA"}},
@@ -219,7 +219,7 @@ fn media_are_made_regular() {
 }
 
 #[test]
-fn tools_choices_and_formats_keep_their_text() {
+fn d24_d29_tools_choices_and_formats_keep_their_text() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"q"}],
         "tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","b":1e2,"a":1.0},"strict":true}},{"type":"web_search"}],
         "tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"f"}}]}},
@@ -240,7 +240,7 @@ fn tools_choices_and_formats_keep_their_text() {
 }
 
 #[test]
-fn legacy_functions_are_tools() {
+fn d37_legacy_functions_are_tools() {
     let read = decoded(
         &json!({"model": "m", "messages": [{"role": "user"}], "functions": [{"name": "f", "parameters": {}}], "function_call": {"name": "f"}}),
     );
