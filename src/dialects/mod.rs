@@ -18,6 +18,7 @@ pub mod openai_chat;
 pub mod scan;
 pub mod scrub;
 pub mod splice;
+pub mod surrogates;
 pub mod translate;
 
 use aipipe_actors::routing::digest::ClientDialect;

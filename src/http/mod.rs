@@ -25,10 +25,12 @@ use std::sync::Arc;
 use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::ClientDialect;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::StatusCode;
+use http::{StatusCode, Uri};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::gateway::Gateway;
@@ -36,26 +38,51 @@ use crate::gateway::refusal::Refusal;
 
 /// All endpoints of a gateway.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    client_endpoints()
+    let endpoints = client_endpoints()
         .route("/v1/route", post(route::decision))
         .route("/v1/feedback", post(feedback::give))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::text))
         .nest("/admin", admin::router(gateway.clone()))
-        .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+        .with_state(gateway);
+    // A path that is found nowhere is looked for once more without the slashes that a base URL may have left in it.
+    let plain = endpoints.clone().fallback(unknown);
+    endpoints
+        .fallback(move |request: Request| async move {
+            let plain = TowerToHyperService::new(plain);
+            match without_spare_slashes(request.uri()) {
+                Some(uri) => plain.call(moved(request, uri)).await,
+                None => Ok(unknown(request.uri().clone()).await),
+            }
+        })
         .layer(CatchPanicLayer::custom(panicked))
         // The limit is the configuration's and counted where the body is read.
         .layer(DefaultBodyLimit::disable())
-        .with_state(gateway)
+}
+
+/// The address without doubled slashes and without one at its end; `None` where it has neither.
+fn without_spare_slashes(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    if !path.contains("//") && !path.ends_with('/') {
+        return None;
+    }
+    let pieces: Vec<&str> = path.split('/').filter(|piece| !piece.is_empty()).collect();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("/{}{query}", pieces.join("/")).parse().ok()
+}
+
+fn moved(mut request: Request, uri: Uri) -> Request {
+    *request.uri_mut() = uri;
+    request
 }
 
 /// The endpoints of the clients' dialects. An SDK adds a path of its own to the base URL that it is given, some with the version and some
 /// without: each endpoint stands wherever a base URL with or without a version puts it.
 fn client_endpoints() -> Router<Arc<Gateway>> {
     let mut router = Router::new();
-    for version in ["", "/v1"] {
+    for version in ["", "/v1", "/v1/v1"] {
         router = router
             .route(&format!("{version}/chat/completions"), post(generate::chat_completions))
             .route(&format!("{version}/embeddings"), post(generate::embeddings));
@@ -73,12 +100,12 @@ fn client_endpoints() -> Router<Arc<Gateway>> {
     router
 }
 
-async fn unknown(uri: http::Uri) -> Response {
+async fn unknown(uri: Uri) -> Response {
     let message = format!("there is nothing at {}", uri.path());
     refused(uri.path(), &Refusal::new(StatusCode::NOT_FOUND, "not_found", message))
 }
 
-async fn wrong_method(method: http::Method, uri: http::Uri) -> Response {
+async fn wrong_method(method: http::Method, uri: Uri) -> Response {
     let message = format!("{} does not take {method}", uri.path());
     refused(uri.path(), &Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message))
 }
@@ -92,8 +119,8 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 /// A refusal in the shape of whoever would ask at this path.
 fn refused(path: &str, refusal: &Refusal) -> Response {
     let dialect = match path {
-        path if path.starts_with("/v1beta/") => ClientDialect::Gemini,
-        path if path.starts_with("/v1/messages") => ClientDialect::Messages,
+        path if path.contains("/v1beta/") => ClientDialect::Gemini,
+        path if path.contains("/messages") => ClientDialect::Messages,
         _ => ClientDialect::Chat,
     };
     reply::refusal(dialect, RequestId::generate(), refusal)

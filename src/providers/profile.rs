@@ -137,6 +137,8 @@ pub struct Profile {
     pub developer_role: bool,
     /// Takes `strict` in tool definitions; elsewhere it is left out.
     pub strict_tools: bool,
+    /// Takes schemas in Moonshot's flavour of JSON schema only; a translated request's are rewritten.
+    pub moonshot_schemas: bool,
     /// Honours `cache_control` marks; elsewhere they are left out.
     pub cache_control: bool,
     /// Where a level of effort stands.
@@ -191,6 +193,7 @@ impl Profile {
         max_stop_sequences: Some(4),
         developer_role: false,
         strict_tools: true,
+        moonshot_schemas: false,
         cache_control: false,
         effort: EffortField::ReasoningEffort,
         thinking_switch: None,

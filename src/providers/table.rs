@@ -105,6 +105,7 @@ pub const BUILT_IN: [BuiltIn; 7] = [
             refuses: &["audio", "logit_bias", "logprobs", "modalities", "top_logprobs"],
             temperature: Temperature { min: 0.0, max: 1.0 },
             strict_tools: false,
+            moonshot_schemas: true,
             thinking_switch: Some(ThinkingSwitch { on: "enabled", off: "disabled" }),
             thinking_excludes_forced_tool: true,
             usage_in_choice: true,

@@ -145,6 +145,17 @@ fn d114_d146_an_empty_role_is_taken_out() {
 }
 
 #[test]
+fn d145_d152_indices_and_padding_pass_as_they_come() {
+    let call = r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":1,"id":"t","type":"function","function":{"name":"f","arguments":""}}]}}],"obfuscation":"x9"}"#;
+    let events = stream(&[TEXT, call, END, USAGE, "[DONE]"]);
+    let passed = pass(&events, UsageView::Shown);
+    assert_eq!(passed.text.replace(r#","cost":0.000000042"#, ""), events);
+    // Spaces behind the JSON are padding too.
+    let padded = stream(&[&format!("{TEXT}      "), END, "[DONE]"]);
+    assert_eq!(pass(&padded, UsageView::Untouched).text, padded);
+}
+
+#[test]
 fn what_counts_as_content() {
     for (delta, is_content) in [
         (r#"{"role":"assistant","content":""}"#, false),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::model;
 use crate::dialects::client::{Chosen, Decoded};
 use crate::dialects::conversation::{Media, Opaque, Part, ResponseFormat, Role, ToolChoice, Turn};
-use crate::dialects::openai_chat::passthrough::{DetailsUse, DeveloperRole, Passthrough, prepare_passthrough};
+use crate::dialects::openai_chat::passthrough::{DetailsUse, DeveloperRole, NameUse, Passthrough, prepare_passthrough};
 use crate::dialects::openai_chat::request::{decode_request, translatable};
 use crate::dialects::openai_chat::scan::scan;
 
@@ -140,6 +140,42 @@ fn thoughts_return_only_to_the_model_that_had_them() {
         (&raw, &aware, &*raw),
     ] {
         assert_eq!(prepared(text, target).0, expected);
+    }
+}
+
+#[test]
+fn d11_a_name_that_a_provider_gave_itself_is_fitted_to_others() {
+    let body = |assistant: &str, user: &str| {
+        format!(
+            r#"{{"model":"gpt-x","messages":[{{"name":"{user}","role":"user","content":"q"}},{{"name":"{assistant}","role":"assistant","content":"a"}},{{"role":"user","content":"q"}}]}}"#
+        )
+    };
+    let target = model();
+    let plain = Passthrough::plain(&target, Chosen::Named);
+    assert_eq!(prepared(&body("MiniMax AI", "Ann Lee"), &plain).0, body("MiniMax_AI", "Ann Lee"));
+    assert_eq!(prepared(&body("MiniMax-AI", "ann"), &plain).0, body("MiniMax-AI", "ann"));
+    let own = Passthrough { names: NameUse::Own, ..plain };
+    assert_eq!(prepared(&body("MiniMax AI", "ann"), &own).0, body("MiniMax AI", "ann"));
+}
+
+#[test]
+fn d128_minimax_gets_its_details_back_and_others_do_not() {
+    use crate::dialects::client::{Addressed, ClientSurface as _, Target};
+    let with = |details: &str| {
+        format!(
+            r#"{{"model":"gpt-x","messages":[{{"role":"assistant"{details},"content":"a"}},{{"role":"user","content":"q"}}]}}"#
+        )
+    };
+    let body = with(r#","reasoning_details":[{"type":"reasoning.text","text":"hm"}]"#);
+    let request = crate::dialects::openai_chat::Chat.scan(body.as_bytes(), &Addressed::default()).unwrap();
+    for (provider, expected) in
+        [("minimax", body.clone()), ("openrouter", body.clone()), ("openai", with("")), ("moonshot", with(""))]
+    {
+        let profile = &crate::providers::built_in(provider).unwrap().profile;
+        let model = model();
+        let prepared = request.pass(&Target { model: &model, chosen: Chosen::Named, profile });
+        let sent = String::from_utf8(prepared.body.to_vec()).unwrap().replace(r#""reasoning_split":true,"#, "");
+        assert_eq!(sent, expected, "{provider}");
     }
 }
 
