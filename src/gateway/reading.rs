@@ -23,6 +23,13 @@ impl Translating {
         Self { decoder, encoder, surrogates: Surrogates::default(), usage: None, events: Vec::new() }
     }
 
+    /// Tells a whole answer as a stream, all of it but its end.
+    pub fn recite(&mut self, events: Vec<Event>, out: &mut Vec<Bytes>) -> Seen {
+        self.events = events;
+        let (content, usage) = self.write(out);
+        Seen { content, usage, course: Onward::Whole }
+    }
+
     /// Writes the events that were read; tells the bytes of content and the figures among them.
     fn write(&mut self, out: &mut Vec<Bytes>) -> (Option<usize>, Option<Usage>) {
         let mut written = Vec::new();
