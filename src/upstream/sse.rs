@@ -191,8 +191,10 @@ impl SseDecoder {
         let missing: &[u8] = match (rest.is_empty(), self.after_return.take(), self.in_line) {
             (true, _, _) => return Ok(None),
             (_, Some(AfterReturn::Event), _) => b"",
-            (_, _, false) => b"\n",
-            (_, _, true) => b"\n\n",
+            // The first belongs to the return before it.
+            (_, Some(AfterReturn::Line), _) => b"\n\n",
+            (_, None, false) => b"\n",
+            (_, None, true) => b"\n\n",
         };
         self.in_line = false;
         rest.extend_from_slice(missing);
@@ -273,9 +275,12 @@ mod tests {
 
     #[test]
     fn d158_an_unended_event_is_completed() {
-        for (stream, raw) in
-            [("data: a", "data: a\n\n"), ("data: a\n", "data: a\n\n"), ("data: a\r\n\r", "data: a\r\n\r")]
-        {
+        for (stream, raw) in [
+            ("data: a\r", "data: a\r\n\n"),
+            ("data: a", "data: a\n\n"),
+            ("data: a\n", "data: a\n\n"),
+            ("data: a\r\n\r", "data: a\r\n\r"),
+        ] {
             assert_eq!(events(&[stream.as_bytes()])[0].raw(), raw);
         }
     }
@@ -321,6 +326,9 @@ mod tests {
             let joined: Vec<u8> = events(&[stream.as_bytes()]).iter().flat_map(|event| event.raw().to_vec()).collect();
             prop_assert!(joined.starts_with(stream.as_bytes()));
             prop_assert!(joined.len() <= stream.len() + 2);
+            // What is passed on reads as the same events again.
+            let again = events(&[&joined]);
+            prop_assert_eq!(again, events(&[stream.as_bytes()]));
         }
     }
 }
