@@ -8,10 +8,11 @@ use crate::dialects::translate::ProviderError;
 /// Words in a message that say that the key is refused although the status is 400 (Gemini, xAI).
 const WRONG_KEY: [&str; 4] = ["api key not valid", "incorrect api key", "invalid api key", "api_key_invalid"];
 /// Words that say that the prompt does not fit the model's context.
-const TOO_LONG: [&str; 8] = [
+const TOO_LONG: [&str; 9] = [
     "prompt is too long",
     "maximum context length",
     "context length exceeded",
+    "context window exceeds limit",
     "context_length_exceeded",
     "exceeds the maximum number of tokens",
     "exceeded model token limit",
@@ -87,6 +88,7 @@ mod tests {
                 "This model's maximum context length is 128000 tokens",
                 Fault::ContextLength,
             ),
+            (400, "2013", "invalid params, context window exceeds limit", Fault::ContextLength),
             (400, "", "foo is not a valid model ID", Fault::ModelMissing),
             (404, "not_found_error", "model: nope", Fault::ModelMissing),
             (403, "", "Input flagged by moderation", Fault::ContentPolicy),

@@ -221,7 +221,6 @@ pub(super) struct Encoder {
     frame: Frame,
     model: String,
     call: Option<Call>,
-    has_content: bool,
     usage: Option<Usage>,
     stop: Option<Stop>,
 }
@@ -235,11 +234,10 @@ struct Call {
 
 impl Encoder {
     pub(super) fn new(frame: Frame) -> Self {
-        Self { frame, model: String::new(), call: None, has_content: false, usage: None, stop: None }
+        Self { frame, model: String::new(), call: None, usage: None, stop: None }
     }
 
     fn piece(&mut self, part: Piece<'_>, out: &mut Vec<u8>) {
-        self.has_content = true;
         let content = Content { role: "model", parts: vec![part] };
         let body = response(vec![Candidate { content, finish_reason: None, index: 0 }], &self.model, &self.frame);
         out.extend_from_slice(format!("data: {body}\r\n\r\n").as_bytes());
