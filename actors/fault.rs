@@ -116,6 +116,16 @@ impl Fault {
         }
     }
 
+    /// Whether the provider itself said no, rather than that something broke: it bills nothing for that.
+    pub fn is_told(self) -> bool {
+        match self {
+            Self::Request | Self::ContextLength | Self::ContentPolicy | Self::ModelMissing => true,
+            Self::Key | Self::Quota | Self::RateLimited | Self::Overloaded | Self::Upstream => true,
+            Self::Unreachable | Self::Broken | Self::Silent | Self::Stalled | Self::Malformed => false,
+            Self::ClientDeadline | Self::ClientGone => false,
+        }
+    }
+
     /// The table.
     pub fn consequence(self) -> Consequence {
         use Blame::{Key, KeyAndModel, Model, Nobody, Provider};

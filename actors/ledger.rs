@@ -92,8 +92,25 @@ pub struct Opening {
     pub cache: CacheUse,
     /// The client's tags.
     pub tags: Vec<String>,
-    /// The decision, as the JSON that `explain` shows; never a prompt.
+    /// The decision, as the JSON that [`Decision::encode`](crate::routing::decision::Decision::encode) writes; never a prompt.
+    #[serde(with = "as_json")]
     pub decision: Arc<str>,
+}
+
+/// JSON text within JSON: as it stands, neither quoted nor escaped.
+mod as_json {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, ser::Error as _};
+    use serde_json::value::RawValue;
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::from_str::<&RawValue>(text).map_err(S::Error::custom)?.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+        Ok(Box::<RawValue>::deserialize(deserializer)?.get().into())
+    }
 }
 
 /// A further attempt: the reservation grows before it is dispatched.

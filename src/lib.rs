@@ -5,6 +5,7 @@
 
 pub mod commands;
 pub mod config;
+pub mod dashboard;
 pub mod dialects;
 pub mod gateway;
 pub mod http;

@@ -49,6 +49,26 @@ pub struct LimitReached {
     pub retry_after: Duration,
 }
 
+/// What a limit by the minute still allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The most in a minute.
+    pub limit: u64,
+    /// What is left of it now.
+    pub remaining: u64,
+    /// How long until all of it is left, if nothing more is used.
+    pub reset: Duration,
+}
+
+/// What the tenant's limits by the minute still allow; nothing where it has no such limit.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Requests.
+    pub requests: Option<Room>,
+    /// Tokens, input and output together.
+    pub tokens: Option<Room>,
+}
+
 #[derive(Debug, Default)]
 struct Books {
     day: Option<Date>,
@@ -149,7 +169,7 @@ impl Account {
         books.requests.add(second, 1);
         books.tokens.add(second, tokens);
         books.in_flight += 1;
-        Ok(Admission { account: self.clone(), counted_tokens: tokens })
+        Ok(Admission { account: self.clone(), counted_tokens: tokens, is_settled: false })
     }
 
     /// Holds `amount` for an attempt, if the budget covers it beside what is spent and held.
@@ -180,6 +200,24 @@ impl Account {
         Ok(Reservation { account: self.clone(), amount, admitted })
     }
 
+    /// What the limits by the minute still allow.
+    pub fn allowance(&self, policy: &Policy, now: Timestamp) -> Allowance {
+        if policy.requests_per_minute.is_none() && policy.tokens_per_minute.is_none() {
+            return Allowance::default();
+        }
+        let second = now.as_second().max(0) as u64;
+        let mut books = self.lock();
+        let room = |window: &mut MinuteWindow, limit: u64| Room {
+            limit,
+            remaining: limit.saturating_sub(window.used(second)),
+            reset: window.reset(second),
+        };
+        Allowance {
+            requests: policy.requests_per_minute.map(|limit| room(&mut books.requests, limit)),
+            tokens: policy.tokens_per_minute.map(|limit| room(&mut books.tokens, limit)),
+        }
+    }
+
     /// What stands in the books.
     pub fn balance(&self, now: Timestamp) -> Balance {
         let mut books = self.lock();
@@ -197,11 +235,12 @@ impl Account {
     }
 }
 
-/// A request that was let in: it counts as in flight until dropped.
+/// A request that was let in: it counts as in flight until dropped. Where it used nothing by then, its tokens are given back.
 #[derive(Debug)]
 pub struct Admission {
     account: Arc<Account>,
     counted_tokens: u64,
+    is_settled: bool,
 }
 
 impl Admission {
@@ -210,6 +249,7 @@ impl Admission {
         let second = now.as_second().max(0) as u64;
         self.account.lock().tokens.correct(second, self.counted_tokens, tokens);
         self.counted_tokens = tokens;
+        self.is_settled = true;
     }
 }
 
@@ -217,6 +257,9 @@ impl Drop for Admission {
     fn drop(&mut self) {
         let mut books = self.account.lock();
         books.in_flight = books.in_flight.saturating_sub(1);
+        if !self.is_settled {
+            books.tokens.give_back(self.counted_tokens);
+        }
     }
 }
 
@@ -311,6 +354,25 @@ mod tests {
         drop(first);
         let refused = account.admit(&policy, now, 10).unwrap_err();
         assert_eq!(refused, LimitReached { limit: "requests_per_minute", retry_after: Duration::from_secs(60) });
+    }
+
+    #[test]
+    fn what_is_left_of_the_limits_is_told_and_unused_tokens_come_back() {
+        let now = at("2026-11-24T10:00:00Z");
+        let account = Account::open(Position::default(), now);
+        let policy = Policy { requests_per_minute: Some(10), tokens_per_minute: Some(100), ..Policy::default() };
+        let mut used = account.admit(&policy, now, 60).unwrap();
+        let unused = account.admit(&policy, now, 30).unwrap();
+        let left = |account: &Account| account.allowance(&policy, now).tokens.unwrap().remaining;
+        assert_eq!(left(&account), 10);
+        drop(unused);
+        assert_eq!(left(&account), 40);
+        used.used(now, 70);
+        drop(used);
+        let allowance = account.allowance(&policy, now);
+        assert_eq!(allowance.requests, Some(Room { limit: 10, remaining: 8, reset: Duration::from_secs(60) }));
+        assert_eq!(allowance.tokens.unwrap().remaining, 30);
+        assert_eq!(account.allowance(&Policy::default(), now), Allowance::default());
     }
 
     proptest! {

@@ -141,7 +141,7 @@ impl Answers {
     /// Keeps an answer that was asked for in `epoch`.
     pub fn put(&self, epoch: u64, key: AnswerKey, answer: Arc<CachedAnswer>, now: Instant) {
         let limits = self.bounds.limits.load();
-        if limits.ttl.is_zero() || epoch != self.epoch() {
+        if limits.ttl.is_zero() {
             return;
         }
         let share = self.bounds.share(&limits);
@@ -149,6 +149,10 @@ impl Answers {
             return;
         }
         let mut slot = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock under which it is cleared: an answer of before never comes after.
+        if epoch != self.epoch() {
+            return;
+        }
         let cache = slot.get_or_insert_with(|| {
             let least = (share / limits.max_entries.max(1) as u64).max(1);
             let estimated = limits.max_entries.min(1_024);
@@ -162,9 +166,10 @@ impl Answers {
 
     /// Forgets everything, what is being produced included.
     pub fn clear(&self) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.flights.store(Arc::default());
-        *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *cache = None;
     }
 
     /// The requests that are producing answers now.

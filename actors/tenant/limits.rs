@@ -53,7 +53,12 @@ impl MinuteWindow {
         if real >= counted {
             return self.add(second, real - counted);
         }
-        let mut surplus = counted - real;
+        self.give_back(counted - real);
+    }
+
+    /// Takes back what was counted and not used, from the newest second on.
+    pub fn give_back(&mut self, amount: u64) {
+        let mut surplus = amount;
         for back in 0..SECONDS as u64 {
             let index = ((self.newest + SECONDS as u64 - back) % SECONDS as u64) as usize;
             if let Some(slot) = self.used.get_mut(index) {
@@ -62,6 +67,15 @@ impl MinuteWindow {
                 surplus -= given_back;
             }
         }
+    }
+
+    /// How long until nothing of what was used until `second` counts any more.
+    pub fn reset(&mut self, second: u64) -> Duration {
+        self.advance(second);
+        let slot_ahead = |ahead: &u64| ((self.newest + ahead) % SECONDS as u64) as usize;
+        let last =
+            (1..=SECONDS as u64).rev().find(|ahead| self.used.get(slot_ahead(ahead)).is_some_and(|&used| used > 0));
+        Duration::from_secs(last.unwrap_or(0))
     }
 
     /// How long until `amount` more fits below `limit`; nothing where it fits now. What is larger than the whole limit fits an empty
@@ -94,9 +108,12 @@ mod tests {
         assert_eq!(window.wait(110, 1, 11), None);
         assert_eq!(window.wait(110, 2, 11), Some(Duration::from_secs(50)));
         assert_eq!(window.wait(110, 8, 11), Some(Duration::from_secs(60)));
+        assert_eq!(window.reset(110), Duration::from_secs(60));
+        assert_eq!(window.reset(115), Duration::from_secs(55));
         assert_eq!(window.used(159), 10);
         assert_eq!(window.used(160), 4);
         assert_eq!(window.used(170), 0);
+        assert_eq!(window.reset(170), Duration::ZERO);
     }
 
     #[test]

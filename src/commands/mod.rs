@@ -2,17 +2,27 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod explain;
+mod manual;
+mod reconcile;
+mod rekey;
+mod reprice;
 mod serve;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use aipipe_actors::money::NanoUsd;
 use clap::{Parser, Subcommand};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::config::{self, Config, Environment};
 use crate::gateway::Source;
+use crate::store::StoreError;
 
 /// Exit code of a configuration that cannot be run, and of a database that another process serves.
 const INVALID: u8 = 2;
@@ -40,6 +50,18 @@ enum Command {
     Check,
     /// Show the routing decision for a prompt, without sending it
     Explain(explain::Arguments),
+    /// Look at keys, providers, database, disk, permissions, limits and clock, and say what to do
+    Doctor(doctor::Arguments),
+    /// Print a script that a shell completes arguments with
+    Completions(manual::Completions),
+    /// Print the manual's page, in roff: `aipipe man | man -l -`
+    Man(manual::Man),
+    /// Show what past requests come to at the current catalogue's prices, and with --apply charge them so
+    Reprice(reprice::Arguments),
+    /// Compare a provider's usage export with the ledger, by day and model
+    Reconcile(reconcile::Arguments),
+    /// Seal the stored provider keys with a new master key: AIPIPE_NEW_MASTER_KEY, or one that is made
+    Rekey,
 }
 
 /// Parses the arguments and runs the command they name.
@@ -51,6 +73,12 @@ pub fn main() -> ExitCode {
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Check) => check::run(file),
         Some(Command::Explain(arguments)) => explain::run(file, &arguments),
+        Some(Command::Doctor(arguments)) => doctor::run(file, &arguments),
+        Some(Command::Completions(arguments)) => manual::completions(&arguments),
+        Some(Command::Man(arguments)) => manual::man(&arguments),
+        Some(Command::Reprice(arguments)) => reprice::run(file, &arguments),
+        Some(Command::Reconcile(arguments)) => reconcile::run(file, &arguments),
+        Some(Command::Rekey) => rekey::run(file),
     }
 }
 
@@ -62,6 +90,34 @@ fn print(text: &str) -> ExitCode {
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Reads a day (its midnight, UTC) or an instant.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    let midnight = || text.parse::<Date>()?.to_zoned_datetime(TimeZone::UTC).map(|midnight| midnight.timestamp());
+    let instant = text.parse::<Timestamp>().or_else(|_| midnight());
+    instant.map_err(|_| "a day (2026-01-31) or an instant (2026-01-31T12:00:00Z)".to_owned())
+}
+
+/// A difference with its sign.
+fn signed(difference: NanoUsd) -> String {
+    if difference.0 > 0 { format!("+{difference}") } else { difference.to_string() }
+}
+
+/// For a command that reads or changes the store and ends.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().build()
+}
+
+/// Tells why a command failed; the exit code is [`INVALID`] where something must be set right first.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("aipipe: {error:#}");
+    match error.downcast_ref::<StoreError>() {
+        Some(StoreError::Locked { .. } | StoreError::MasterKey(_) | StoreError::Format { .. }) => {
+            ExitCode::from(INVALID)
+        }
+        _ => ExitCode::FAILURE,
     }
 }
 

@@ -1,4 +1,7 @@
-//! What the operator changes of tenants: kept in the store, then taken over by whoever is live.
+//! What the operator changes of tenants: kept in the store, then taken over by whoever is live. One change at a time, so that what is in
+//! memory is always what was kept last.
+
+use std::time::Duration;
 
 use aipipe_actors::identity::{ProviderId, TenantId};
 use aipipe_actors::tenant::policy::Policy;
@@ -7,7 +10,8 @@ use secrecy::SecretString;
 
 use super::Gateway;
 use super::refusal::Refusal;
-use crate::store::{KeyInfo, StoreError, TenantRecord};
+use super::tokens::Issued;
+use crate::store::{KeyInfo, LedgerRows, StoreError, TenantRecord};
 
 impl Gateway {
     /// Sets what is settled for a tenant, and creates it if need be.
@@ -15,6 +19,7 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] where there are as many tenants as may be, or the change cannot be kept.
     pub async fn set_tenant(&self, tenant: &TenantId, policy: Policy) -> Result<TenantRecord, Refusal> {
+        let _one_at_a_time = self.changing.lock().await;
         self.make_room(tenant)?;
         let record = self.store.put_tenant(tenant, policy).await.map_err(failed)?;
         self.take_over(tenant).await?;
@@ -39,6 +44,7 @@ impl Gateway {
         tenant: &TenantId,
         keys: Vec<(ProviderId, Option<SecretString>)>,
     ) -> Result<Vec<KeyInfo>, Refusal> {
+        let _one_at_a_time = self.changing.lock().await;
         self.make_room(tenant)?;
         let infos = self.store.put_keys(tenant, keys).await.map_err(failed)?;
         self.take_over(tenant).await?;
@@ -48,15 +54,34 @@ impl Gateway {
         Ok(infos)
     }
 
-    /// Removes a tenant; `false` where there was none.
+    /// Removes a tenant with its keys, tokens and cached answers; `false` where there was none.
     ///
     /// # Errors
     /// [`Refusal`] where the change cannot be kept.
-    pub async fn remove_tenant(&self, tenant: &TenantId) -> Result<bool, Refusal> {
-        let removed = self.store.delete_tenant(tenant).await.map_err(failed)?;
+    pub async fn remove_tenant(&self, tenant: &TenantId, ledger: LedgerRows) -> Result<bool, Refusal> {
+        let _one_at_a_time = self.changing.lock().await;
+        let removed = self.store.delete_tenant(tenant, ledger).await.map_err(failed)?;
         self.directory.remove(tenant);
         self.tokens.forget(tenant);
         Ok(removed)
+    }
+
+    /// Issues a client token for an existing tenant.
+    ///
+    /// # Errors
+    /// Where there is no such tenant, or it cannot be kept.
+    pub async fn issue_token(&self, tenant: &TenantId, lifetime: Option<Duration>) -> Result<Issued, StoreError> {
+        let _one_at_a_time = self.changing.lock().await;
+        self.tokens.issue(tenant, lifetime, &self.store).await
+    }
+
+    /// Revokes a client token at once; `false` where the tenant has none of this id.
+    ///
+    /// # Errors
+    /// Where the change cannot be kept.
+    pub async fn revoke_token(&self, tenant: &TenantId, id: &str) -> Result<bool, StoreError> {
+        let _one_at_a_time = self.changing.lock().await;
+        self.tokens.revoke(tenant, id, &self.store).await
     }
 
     fn make_room(&self, tenant: &TenantId) -> Result<(), Refusal> {

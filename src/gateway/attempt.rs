@@ -185,6 +185,11 @@ impl Attempt<'_> {
     fn read_waiting(&self, stream: &mut OpenStream, course: &mut Course) -> Result<bool, Failure> {
         for event in stream.waiting.by_ref() {
             let seen = stream.reader.event(event, &|usage| course.price(usage), &mut stream.begun);
+            // The figures of an event count its own content too; one that ends in failure begins no answer.
+            let begins = matches!(seen.course, Onward::More | Onward::Whole);
+            if let Some(bytes) = seen.content.filter(|_| begins) {
+                course.content(bytes);
+            }
             if let Some(usage) = seen.usage {
                 course.usage(usage);
             }
@@ -193,9 +198,6 @@ impl Attempt<'_> {
                 Onward::Whole => stream.is_whole = true,
                 Onward::Error(error) => return Err(Failure::refused(&self.model, error)),
                 Onward::Malformed(malformed) => return Err(Failure::malformed(&self.model, malformed)),
-            }
-            if let Some(bytes) = seen.content {
-                course.content(bytes);
             }
             if seen.content.is_some() || stream.is_whole {
                 return Ok(true);

@@ -55,6 +55,8 @@ struct Call {
     ttft: Option<Duration>,
     usage: Option<Usage>,
     content_bytes: u64,
+    /// Of these, what came after the figures in `usage`.
+    uncounted_bytes: u64,
 }
 
 /// What a call comes to.
@@ -168,6 +170,7 @@ impl Course {
             ttft: None,
             usage: None,
             content_bytes: 0,
+            uncounted_bytes: 0,
         });
         Ok(())
     }
@@ -224,16 +227,18 @@ impl Course {
     pub fn content(&mut self, bytes: usize) {
         let Some(call) = &mut self.call else { return };
         call.content_bytes = call.content_bytes.saturating_add(bytes as u64);
+        call.uncounted_bytes = call.uncounted_bytes.saturating_add(bytes as u64);
         if call.ttft.is_none() {
             call.ttft = Some(call.started.elapsed());
             self.ttft.get_or_insert_with(|| self.arrival.instant.elapsed());
         }
     }
 
-    /// The provider's figures so far.
+    /// The provider's figures so far: they count all content that has been told before them.
     pub fn usage(&mut self, usage: Usage) {
         if let Some(call) = &mut self.call {
             call.usage = Some(usage);
+            call.uncounted_bytes = 0;
         }
     }
 
@@ -315,14 +320,22 @@ impl Course {
     /// What a call used and costs. A provider that answers with an error or is never reached bills nothing; one that broke off, fell
     /// silent or was left may, so that what it was sent and what came of it are counted.
     fn bill(&self, call: &Call, fault: Option<Fault>) -> Bill {
-        let refused = call.status.is_some_and(|status| !status.is_success());
-        let unbilled = refused || !call.sent || fault == Some(Fault::Unreachable);
-        let (tokens, estimated) = if unbilled { Default::default() } else { self.counted(call, call.usage.as_ref()) };
+        let began = call.usage.is_some() || call.content_bytes > 0;
+        let refused = match call.status {
+            Some(status) if status.is_success() => !began && fault.is_some_and(Fault::is_told),
+            Some(_) => true,
+            None => false,
+        };
+        let (tokens, estimated) = match fault {
+            _ if refused || !call.sent || fault == Some(Fault::Unreachable) => Default::default(),
+            None => self.counted(call, call.usage.as_ref()),
+            Some(_) => (self.counted_so_far(call), true),
+        };
         let rates = call.model.rates.unwrap_or_default();
         Bill { tokens, estimated, rates, cost: rates.cost(&tokens) }
     }
 
-    /// The tokens of a call by the provider's figures, or estimated where it gives none; whether anything was estimated.
+    /// The tokens of a whole answer by the provider's figures, or estimated where it gives none; whether anything was estimated.
     fn counted(&self, call: &Call, usage: Option<&Usage>) -> (Tokens, bool) {
         let estimated_input = call.model.own_tokens(self.digest.input_tokens);
         match usage.map(|usage| usage.tokens) {
@@ -330,12 +343,26 @@ impl Course {
             Some(tokens) if tokens.input == 0 && estimated_input > 0 => {
                 (Tokens { input: estimated_input, ..tokens }, true)
             }
-            // The first figures of a stream that broke off know nothing of its output.
             Some(tokens) if tokens.output == 0 && call.content_bytes > 0 => {
-                (Tokens { output: output_estimate(call), ..tokens }, true)
+                (Tokens { output: output_estimate(call, call.content_bytes), ..tokens }, true)
             }
             Some(tokens) => (tokens, false),
-            None => (Tokens { input: estimated_input, output: output_estimate(call), ..Tokens::default() }, true),
+            None => {
+                let output = output_estimate(call, call.content_bytes);
+                (Tokens { input: estimated_input, output, ..Tokens::default() }, true)
+            }
+        }
+    }
+
+    /// The tokens of an answer that did not come to its end: the provider's last figures, which know nothing of what came after them.
+    fn counted_so_far(&self, call: &Call) -> Tokens {
+        let (tokens, _) = self.counted(call, call.usage.as_ref());
+        match call.usage {
+            Some(usage) if usage.tokens.output > 0 => {
+                let since = output_estimate(call, call.uncounted_bytes);
+                Tokens { output: tokens.output.saturating_add(since), ..tokens }
+            }
+            _ => tokens,
         }
     }
 
@@ -490,8 +517,8 @@ impl Drop for Course {
     }
 }
 
-fn output_estimate(call: &Call) -> u64 {
-    call.model.own_tokens(call.content_bytes.div_ceil(BYTES_PER_TOKEN))
+fn output_estimate(call: &Call, bytes: u64) -> u64 {
+    call.model.own_tokens(bytes.div_ceil(BYTES_PER_TOKEN))
 }
 
 fn milliseconds(time: Duration) -> u64 {

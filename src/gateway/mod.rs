@@ -113,6 +113,6 @@ pub struct Gateway {
     counts: Semaphore,
     providers: Arc<Supervisor>,
     source: Source,
-    /// One reload at a time.
-    reloading: Mutex<()>,
+    /// One change of configuration, tenants, keys or tokens at a time.
+    changing: Mutex<()>,
 }

@@ -148,11 +148,12 @@ impl Relay {
         for event in events {
             let course = &self.course;
             let seen = self.reader.event(event, &|usage| course.price(usage), out);
-            if let Some(usage) = seen.usage {
-                self.course.usage(usage);
-            }
+            // The figures of an event count its own content too.
             if let Some(bytes) = seen.content {
                 self.course.content(bytes);
+            }
+            if let Some(usage) = seen.usage {
+                self.course.usage(usage);
             }
             match seen.course {
                 Onward::More => {}

@@ -30,8 +30,8 @@ use crate::upstream::client::Client;
 const PROVIDER_MAILBOX: usize = 16_384;
 /// Messages waiting at the aggregator; beyond it samples are lost, counters are not.
 const AGGREGATOR_MAILBOX: usize = 65_536;
-/// How often idle tenants are looked for.
-const PASSIVATION_INTERVAL: Duration = Duration::from_secs(30);
+/// How often idle tenants are looked for, and the last uses of tokens written down.
+const TIDYING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the actors may take to handle what is queued when the gateway ends.
 const ACTOR_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -117,7 +117,7 @@ impl Gateway {
         let gateway = Arc::new(Self {
             ledger: store.ledger(),
             directory: Directory::open(&store, tree).await?,
-            tokens: Tokens::default(),
+            tokens: Tokens::open(&store).await?,
             client: Client::new(config.reliability.connect_timeout)?,
             meters: Meters::new(labels(&config)),
             setup: ArcSwap::from_pointee(Setup { upstreams: upstreams(&config), config }),
@@ -132,9 +132,9 @@ impl Gateway {
             started: Instant::now(),
             providers: providers_supervisor,
             source,
-            reloading: Mutex::new(()),
+            changing: Mutex::new(()),
         });
-        tokio::spawn(passivate(Arc::downgrade(&gateway)));
+        tokio::spawn(tidy(Arc::downgrade(&gateway)));
         Ok(gateway)
     }
 
@@ -143,7 +143,7 @@ impl Gateway {
     /// # Errors
     /// The problems of the new configuration; the running one stays as it is.
     pub async fn reload(&self) -> Result<Vec<Change>, ConfigErrors> {
-        let _one_at_a_time = self.reloading.lock().await;
+        let _one_at_a_time = self.changing.lock().await;
         let running = self.setup.load_full();
         let (config, changes) = config::reload(self.source.file.as_deref(), &self.source.environment, &running.config)?;
         self.world.catalogue.store(config.catalogue.clone());
@@ -189,11 +189,18 @@ impl Gateway {
     pub async fn shut_down(self: Arc<Self>) {
         self.drain.emptied().await;
         self.system.shutdown(ACTOR_PATIENCE).await;
+        self.save_token_uses().await;
         // Whoever still holds the gateway (a probe in flight) closes the store by dropping it.
         if let Ok(gateway) = Arc::try_unwrap(self).map_err(|_| ())
             && tokio::task::spawn_blocking(move || gateway.store.close()).await.is_err()
         {
             tracing::error!("the ledger's writer could not be waited for");
+        }
+    }
+
+    async fn save_token_uses(&self) {
+        if let Err(error) = self.tokens.save_uses(&self.store).await {
+            tracing::warn!(%error, "when client tokens were last used could not be written down");
         }
     }
 
@@ -203,19 +210,24 @@ impl Gateway {
     }
 }
 
-async fn open_store(config: &Config) -> Result<Store, StartError> {
+/// How the configuration says that the store is opened.
+pub fn store_settings(config: &Config) -> Settings {
     let master_key = config.master_key.clone().map_or(MasterKeySource::FileBesideDatabase, MasterKeySource::Given);
-    let settings =
-        Settings { path: config.database.path.clone(), master_key, synchronous: config.database.synchronous };
+    Settings { path: config.database.path.clone(), master_key, synchronous: config.database.synchronous }
+}
+
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let settings = store_settings(config);
     let (store, _) = tokio::task::spawn_blocking(move || Store::open(settings)).await??;
     Ok(store)
 }
 
-/// Passivates idle tenants for as long as the gateway lives.
-async fn passivate(gateway: std::sync::Weak<Gateway>) {
+/// Passivates idle tenants and writes down the last uses of tokens, for as long as the gateway lives.
+async fn tidy(gateway: std::sync::Weak<Gateway>) {
     loop {
-        tokio::time::sleep(PASSIVATION_INTERVAL).await;
+        tokio::time::sleep(TIDYING_INTERVAL).await;
         let Some(gateway) = gateway.upgrade() else { return };
         gateway.directory.passivate_idle();
+        gateway.save_token_uses().await;
     }
 }

@@ -4,8 +4,8 @@
 //! request (one load at a time), is passivated when idle, and the number of live ones is bounded.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use aipipe_actors::clock::Clock;
@@ -54,6 +54,8 @@ pub struct Live {
     pub estate: Arc<Estate>,
     keys: ArcSwap<HashMap<ProviderId, SecretString>>,
     last_used: AtomicI64,
+    /// The version of its slot that policy and keys are of.
+    version: AtomicU64,
 }
 
 impl Live {
@@ -69,11 +71,26 @@ impl Live {
     }
 }
 
-type Slot = Arc<OnceCell<Arc<Live>>>;
+/// A tenant's place: empty until its first request.
+#[derive(Default)]
+struct Slot {
+    live: OnceCell<Arc<Live>>,
+    /// Rises with each change that the store has of the tenant, so that one that was loaded meanwhile is renewed.
+    version: AtomicU64,
+    /// The tenant was removed; whoever is still loading it gives up.
+    removed: AtomicBool,
+    /// Its actor was sent home, which happens once.
+    retired: AtomicBool,
+}
 
 /// All tenants by name.
 pub struct Directory {
-    slots: Mutex<HashMap<TenantId, Slot>>,
+    slots: Mutex<HashMap<TenantId, Arc<Slot>>>,
+    /// Accounts of tenants that were removed or passivated, for as long as requests still hold something of them: who comes back under
+    /// the same name goes on with the same account.
+    leaving: Mutex<HashMap<TenantId, Weak<Account>>>,
+    /// One renewal at a time, so that what was read last is taken over last.
+    renewing: tokio::sync::Mutex<()>,
     supervisor: Arc<Supervisor>,
     system: Arc<System>,
     world: Arc<World>,
@@ -88,9 +105,10 @@ impl Directory {
     /// When the store cannot be read.
     pub async fn open(store: &Store, tree: Tree) -> Result<Self, StoreError> {
         let known = store.tenants(AdminScope::granted()).await?;
-        let slots = known.into_iter().map(|tenant| (tenant.id, Slot::default())).collect();
+        let slots = known.into_iter().map(|tenant| (tenant.id, Arc::default())).collect();
         let Tree { supervisor, system, world, bounds, clock } = tree;
-        Ok(Self { slots: Mutex::new(slots), supervisor, system, world, bounds, clock })
+        let (slots, leaving, renewing) = (Mutex::new(slots), Mutex::default(), tokio::sync::Mutex::default());
+        Ok(Self { slots, leaving, renewing, supervisor, system, world, bounds, clock })
     }
 
     /// Whether the tenant exists.
@@ -111,15 +129,33 @@ impl Directory {
     /// Forgets a tenant that was removed from the store, with its cached answers.
     pub fn remove(&self, tenant: &TenantId) {
         let slot = self.lock().remove(tenant);
-        if let Some(live) = slot.as_ref().and_then(|slot| slot.get()) {
-            live.estate.answers.clear();
-            live.keys.store(Arc::default());
-            live.estate.reachable.store(Arc::default());
-            self.supervisor.retire(live.address.name());
+        if let Some(slot) = slot {
+            slot.removed.store(true, Ordering::SeqCst);
+            if let Some(live) = slot.live.get() {
+                self.dismiss(&slot, live);
+            }
         }
         if *tenant == TenantId::default_tenant() {
             self.create(tenant);
         }
+    }
+
+    /// Takes from a removed tenant what it could still use, and sends its actor home. Its requests in flight settle on its account.
+    fn dismiss(&self, slot: &Slot, live: &Live) {
+        live.estate.answers.clear();
+        live.keys.store(Arc::default());
+        live.estate.reachable.store(Arc::default());
+        if !slot.retired.swap(true, Ordering::SeqCst) {
+            self.leave(live);
+        }
+    }
+
+    fn leave(&self, live: &Live) {
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.retain(|_, account| account.strong_count() > 0);
+        leaving.insert(live.id.clone(), Arc::downgrade(&live.estate.account));
+        drop(leaving);
+        self.supervisor.retire(live.address.name());
     }
 
     /// The live tenant of this name, loaded if need be.
@@ -127,16 +163,31 @@ impl Directory {
     /// # Errors
     /// See [`TenantError`].
     pub async fn live(&self, tenant: &TenantId, store: &Store, config: &Config) -> Result<Arc<Live>, TenantError> {
-        let slot = self.lock().get(tenant).cloned().ok_or(TenantError::Unknown)?;
         let now = self.clock.now().as_second();
-        if let Some(live) = slot.get() {
-            live.last_used.store(now, Ordering::Relaxed);
-            return Ok(live.clone());
-        }
-        if self.live_count() >= MAX_LIVE && !self.passivate_one(now) {
+        let slot = {
+            let slots = self.lock();
+            let slot = slots.get(tenant).ok_or(TenantError::Unknown)?;
+            if let Some(live) = slot.live.get() {
+                // Under the lock under which idle ones are sent home.
+                live.last_used.store(now, Ordering::Relaxed);
+                if live.version.load(Ordering::SeqCst) == slot.version.load(Ordering::SeqCst) {
+                    return Ok(live.clone());
+                }
+            }
+            slot.clone()
+        };
+        if slot.live.get().is_none() && self.live_count() >= MAX_LIVE && !self.passivate_one(now) {
             return Err(TenantError::TooMany);
         }
-        slot.get_or_try_init(|| self.load(tenant, store, config)).await.cloned()
+        let live = slot.live.get_or_try_init(|| self.load(tenant, &slot, store, config)).await?.clone();
+        if slot.removed.load(Ordering::SeqCst) {
+            self.dismiss(&slot, &live);
+            return Err(TenantError::Unknown);
+        }
+        if live.version.load(Ordering::SeqCst) != slot.version.load(Ordering::SeqCst) {
+            self.renew(&slot, &live, store, config).await?;
+        }
+        Ok(live)
     }
 
     /// Changes what the tenants' caches may hold.
@@ -146,12 +197,12 @@ impl Directory {
 
     /// The tenant if it is live.
     pub fn if_live(&self, tenant: &TenantId) -> Option<Arc<Live>> {
-        self.lock().get(tenant)?.get().cloned()
+        self.lock().get(tenant)?.live.get().cloned()
     }
 
     /// Every live tenant.
     pub fn all_live(&self) -> Vec<Arc<Live>> {
-        self.lock().values().filter_map(|slot| slot.get().cloned()).collect()
+        self.lock().values().filter_map(|slot| slot.live.get().cloned()).collect()
     }
 
     /// Takes over what the admin changed of a live tenant: policy and keys. What was cached with a key that is gone or replaced goes.
@@ -159,8 +210,18 @@ impl Directory {
     /// # Errors
     /// When the store cannot be read.
     pub async fn refresh(&self, tenant: &TenantId, store: &Store, config: &Config) -> Result<(), StoreError> {
-        self.create(tenant);
-        let Some(live) = self.if_live(tenant) else { return Ok(()) };
+        let slot = self.lock().entry(tenant.clone()).or_default().clone();
+        slot.version.fetch_add(1, Ordering::SeqCst);
+        match slot.live.get() {
+            Some(live) => self.renew(&slot, live, store, config).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn renew(&self, slot: &Slot, live: &Live, store: &Store, config: &Config) -> Result<(), StoreError> {
+        let _one_at_a_time = self.renewing.lock().await;
+        let version = slot.version.load(Ordering::SeqCst);
+        let tenant = &live.id;
         let policy = store.tenant(tenant).await?.map(|record| record.policy).unwrap_or_default();
         let keys = keyring(tenant, &policy, store, config).await?;
         live.estate.reachable.store(Arc::new(reachable(&keys, tenant, &policy, config)));
@@ -169,6 +230,10 @@ impl Directory {
             live.estate.cooling.forget(&provider.id);
         }
         live.keys.store(Arc::new(keys));
+        live.version.store(version, Ordering::SeqCst);
+        if slot.removed.load(Ordering::SeqCst) {
+            self.dismiss(slot, live);
+        }
         Ok(())
     }
 
@@ -176,22 +241,33 @@ impl Directory {
     pub fn passivate_idle(&self) {
         let now = self.clock.now().as_second();
         for live in self.all_live() {
-            if live.is_idle(now) {
-                self.passivate(&live);
-            }
+            self.passivate(&live, now);
         }
     }
 
-    async fn load(&self, tenant: &TenantId, store: &Store, config: &Config) -> Result<Arc<Live>, TenantError> {
+    async fn load(
+        &self,
+        tenant: &TenantId,
+        slot: &Slot,
+        store: &Store,
+        config: &Config,
+    ) -> Result<Arc<Live>, TenantError> {
+        let version = slot.version.load(Ordering::SeqCst);
         let now = self.clock.now();
         let policy = store.tenant(tenant).await?.map(|record| record.policy).unwrap_or_default();
         let keys = keyring(tenant, &policy, store, config).await?;
-        let spent = store.position(tenant, now).await?;
+        let account = match self.leaving_account(tenant) {
+            Some(account) => account,
+            None => {
+                let spent = store.position(tenant, now).await?;
+                Account::open(Position { day: spent.day, month: spent.month }, now)
+            }
+        };
         let estate = Arc::new(Estate {
             tenant: tenant.clone(),
             reachable: ArcSwap::from_pointee(reachable(&keys, tenant, &policy, config)),
             policy: ArcSwap::from_pointee(policy),
-            account: Account::open(Position { day: spent.day, month: spent.month }, now),
+            account,
             answers: Answers::new(self.bounds.clone()),
             cooling: Cooling::default(),
         });
@@ -199,32 +275,41 @@ impl Directory {
         let behaviour = Tenant::new(estate.clone(), self.world.clone());
         self.supervisor.start(Leaf::new(behaviour, address.clone())).await;
         let (keys, last_used) = (ArcSwap::from_pointee(keys), AtomicI64::new(now.as_second()));
-        Ok(Arc::new(Live { id: tenant.clone(), address, estate, keys, last_used }))
+        Ok(Arc::new(Live { id: tenant.clone(), address, estate, keys, last_used, version: version.into() }))
+    }
+
+    /// The account that requests of a former incarnation of the tenant still hold something of.
+    fn leaving_account(&self, tenant: &TenantId) -> Option<Arc<Account>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).get(tenant)?.upgrade()
     }
 
     fn live_count(&self) -> usize {
-        self.lock().values().filter(|slot| slot.initialized()).count()
+        self.lock().values().filter(|slot| slot.live.initialized()).count()
     }
 
     /// Makes room for one more live tenant: the one that was used longest ago, if it holds nothing.
     fn passivate_one(&self, now: i64) -> bool {
         let mut quiet: Vec<_> = self.all_live();
         quiet.retain(|live| live.is_idle(now));
-        match quiet.into_iter().min_by_key(|live| live.last_used.load(Ordering::Relaxed)) {
-            Some(live) => {
-                self.passivate(&live);
-                true
-            }
-            None => false,
+        let longest_ago = quiet.into_iter().min_by_key(|live| live.last_used.load(Ordering::Relaxed));
+        longest_ago.is_some_and(|live| self.passivate(&live, now))
+    }
+
+    /// Sends a tenant home, unless it has been asked for or removed meanwhile.
+    fn passivate(&self, live: &Arc<Live>, now: i64) -> bool {
+        {
+            let mut slots = self.lock();
+            let is_this = |slot: &&mut Arc<Slot>| slot.live.get().is_some_and(|found| Arc::ptr_eq(found, live));
+            let Some(slot) = slots.get_mut(&live.id).filter(is_this).filter(|_| live.is_idle(now)) else {
+                return false;
+            };
+            *slot = Arc::default();
         }
+        self.leave(live);
+        true
     }
 
-    fn passivate(&self, live: &Live) {
-        self.lock().insert(live.id.clone(), Slot::default());
-        self.supervisor.retire(live.address.name());
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Slot>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,29 +1,51 @@
 //! Client tokens: what proves a tenant where headers cannot be trusted.
 //!
 //! A token is `aip_<id>_<secret>`: the id finds its record, whose hash of the whole token is compared in constant time. Only the hash is
-//! kept. Records that were looked up stay in memory, bounded, until the token is revoked.
+//! kept. All records are in memory from start-up, so that a token that nobody issued reads nothing and costs nothing, and a revoked one
+//! ends at once. When each was last used is written down from time to time.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use aipipe_actors::identity::TenantId;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
-use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::refusal::Refusal;
 use crate::store::{AdminScope, Store, StoreError, TokenRecord};
 
-/// Records kept in memory.
-const KEPT: usize = 10_000;
 /// Longest token that is looked at.
 const LONGEST: usize = 128;
+/// What stands for "never" among the seconds of last uses.
+const NEVER: i64 = i64::MIN;
 
-/// The tokens of all tenants.
-pub struct Tokens {
-    known: Cache<String, Arc<TokenRecord>>,
+/// The tokens of all tenants, by id.
+pub struct Tokens(RwLock<HashMap<String, Known>>);
+
+struct Known {
+    record: TokenRecord,
+    /// Seconds since 1970 of its last use; `record` has what the store knows of it.
+    last_used: AtomicI64,
+}
+
+impl Known {
+    fn new(record: TokenRecord) -> Self {
+        let last_used = record.last_used_at.map_or(NEVER, Timestamp::as_second);
+        Self { record, last_used: AtomicI64::new(last_used) }
+    }
+
+    fn last_used_at(&self) -> Option<Timestamp> {
+        let second = self.last_used.load(Ordering::Relaxed);
+        Timestamp::from_second(second).ok().filter(|_| second != NEVER)
+    }
+
+    fn shown(&self) -> TokenRecord {
+        TokenRecord { last_used_at: self.last_used_at(), ..self.record.clone() }
+    }
 }
 
 /// A token that was just issued.
@@ -34,48 +56,50 @@ pub struct Issued {
     pub token: String,
 }
 
-impl Default for Tokens {
-    fn default() -> Self {
-        Self { known: Cache::new(KEPT) }
-    }
-}
-
 impl Tokens {
+    /// The tokens that the store knows.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn open(store: &Store) -> Result<Self, StoreError> {
+        let records = store.tokens(AdminScope::granted()).await?;
+        Ok(Self(RwLock::new(records.into_iter().map(|record| (record.id.clone(), Known::new(record))).collect())))
+    }
+
     /// The tenant that a token proves.
     ///
     /// # Errors
     /// [`Refusal`] where it proves none.
-    pub async fn tenant(&self, token: &str, store: &Store) -> Result<TenantId, Refusal> {
+    pub fn tenant(&self, token: &str, now: Timestamp) -> Result<TenantId, Refusal> {
         let wrong = |message: &str| Refusal::new(StatusCode::UNAUTHORIZED, "invalid_token", message);
         let unknown = || wrong("the client token is not known; the operator issues another");
         let id = token.strip_prefix("aip_").and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
         let id = id.filter(|_| token.len() <= LONGEST).ok_or_else(unknown)?;
-        let record = match self.known.get(id) {
-            Some(record) => record,
-            None => {
-                let found = store.token(AdminScope::granted(), id).await.map_err(|error| {
-                    tracing::error!(%error, "a client token could not be looked up");
-                    Refusal::unavailable("the client token cannot be checked; the operator's log says why")
-                })?;
-                let record = Arc::new(found.ok_or_else(unknown)?);
-                self.known.insert(id.to_owned(), record.clone());
-                record
-            }
-        };
-        if !bool::from(hash(token).ct_eq(&record.hash)) {
+        let all = self.read();
+        let known = all.get(id).ok_or_else(unknown)?;
+        if !bool::from(hash(token).ct_eq(&known.record.hash)) {
             return Err(unknown());
         }
-        if record.expires_at.is_some_and(|expires| expires <= Timestamp::now()) {
+        if known.record.expires_at.is_some_and(|expires| expires <= now) {
             return Err(wrong("the client token has expired; the operator issues another"));
         }
-        Ok(record.tenant.clone())
+        known.last_used.store(now.as_second(), Ordering::Relaxed);
+        Ok(known.record.tenant.clone())
+    }
+
+    /// What is known of a tenant's tokens, oldest first.
+    pub fn of(&self, tenant: &TenantId) -> Vec<TokenRecord> {
+        let mut tokens: Vec<_> =
+            self.read().values().filter(|known| known.record.tenant == *tenant).map(Known::shown).collect();
+        tokens.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+        tokens
     }
 
     /// Issues a token for an existing tenant.
     ///
     /// # Errors
     /// Where there is no such tenant or it cannot be kept.
-    pub async fn issue(
+    pub(super) async fn issue(
         &self,
         tenant: &TenantId,
         lifetime: Option<Duration>,
@@ -87,8 +111,10 @@ impl Tokens {
         let expires_at = lifetime
             .and_then(|lifetime| SignedDuration::try_from(lifetime).ok())
             .map(|lifetime| created_at.checked_add(lifetime).unwrap_or(Timestamp::MAX));
-        let record = TokenRecord { id, tenant: tenant.clone(), hash: hash(&token), created_at, expires_at };
+        let (tenant, hash) = (tenant.clone(), hash(&token));
+        let record = TokenRecord { id, tenant, hash, created_at, expires_at, last_used_at: None };
         store.put_token(record.clone()).await?;
+        self.write().insert(record.id.clone(), Known::new(record.clone()));
         Ok(Issued { record, token })
     }
 
@@ -96,17 +122,45 @@ impl Tokens {
     ///
     /// # Errors
     /// Where the change cannot be kept.
-    pub async fn revoke(&self, tenant: &TenantId, id: &str, store: &Store) -> Result<bool, StoreError> {
+    pub(super) async fn revoke(&self, tenant: &TenantId, id: &str, store: &Store) -> Result<bool, StoreError> {
         let removed = store.delete_token(tenant, id).await?;
         if removed {
-            self.known.remove(id);
+            self.write().remove(id);
         }
         Ok(removed)
     }
 
     /// Forgets the tokens of a tenant that was removed.
-    pub fn forget(&self, tenant: &TenantId) {
-        self.known.retain(|_, record| record.tenant != *tenant);
+    pub(super) fn forget(&self, tenant: &TenantId) {
+        self.write().retain(|_, known| known.record.tenant != *tenant);
+    }
+
+    /// Writes down which tokens were used since the last time.
+    ///
+    /// # Errors
+    /// Where that cannot be kept; it is tried again with the next call.
+    pub(super) async fn save_uses(&self, store: &Store) -> Result<(), StoreError> {
+        let used = |known: &Known| known.last_used_at().filter(|at| Some(*at) != known.record.last_used_at);
+        let uses: Vec<_> = self.read().iter().filter_map(|(id, known)| Some((id.clone(), used(known)?))).collect();
+        if uses.is_empty() {
+            return Ok(());
+        }
+        store.note_token_use(uses.clone()).await?;
+        let mut all = self.write();
+        for (id, at) in uses {
+            if let Some(known) = all.get_mut(&id) {
+                known.record.last_used_at = Some(at);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Known>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Known>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,13 +10,14 @@ use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
 use super::reply::Framing;
-use super::{body, reply, tenancy};
+use super::{body, limits, reply, tenancy};
 use crate::dialects::client::Addressed;
 use crate::gateway::Gateway;
 use crate::gateway::course::Arrival;
 use crate::gateway::pipeline::{Answered, Inbound};
 use crate::gateway::prepare::Label;
 use crate::gateway::refusal::Refusal;
+use crate::gateway::tenants::Live;
 use crate::gateway::wishes;
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -56,7 +57,8 @@ pub(super) async fn embeddings(State(gateway): State<Arc<Gateway>>, request: Req
 pub(super) async fn generate(gateway: &Arc<Gateway>, entrance: Entrance<'_>, request: Request) -> Response {
     let arrival = Arrival { instant: Instant::now(), at: gateway.clock.now() };
     let request_id = RequestId::generate();
-    match answered(gateway, request_id, arrival, &entrance, request).await {
+    let mut tenant = None;
+    let mut response = match answered(gateway, request_id, arrival, &entrance, request, &mut tenant).await {
         Ok(answered) => reply::answer(request_id, answered, entrance.framing),
         Err(refusal) => {
             tracing::info!(
@@ -68,7 +70,13 @@ pub(super) async fn generate(gateway: &Arc<Gateway>, entrance: Entrance<'_>, req
             );
             reply::refusal(entrance.dialect, request_id, &refusal)
         }
+    };
+    if let Some(tenant) = tenant {
+        let now = gateway.clock.now();
+        let allowance = tenant.estate.account.allowance(&tenant.estate.policy.load(), now);
+        limits::tell(response.headers_mut(), entrance.dialect, allowance, now);
     }
+    response
 }
 
 /// The client's headers that mean something to a provider of the same dialect. Keys, cookies and tenants are never among them.
@@ -92,6 +100,7 @@ async fn answered(
     arrival: Arrival,
     entrance: &Entrance<'_>,
     request: Request,
+    asking: &mut Option<Arc<Live>>,
 ) -> Result<Answered, Refusal> {
     let rejected = |refusal| {
         gateway.meters.rejected(None);
@@ -100,6 +109,7 @@ async fn answered(
     let presence = gateway.drain.enter().ok_or_else(Refusal::draining).map_err(rejected)?;
     let (parts, body) = request.into_parts();
     let tenant = tenancy::tenant(gateway, &parts.headers, entrance.key).await.map_err(rejected)?;
+    *asking = Some(tenant.clone());
     let rejected = |refusal| {
         gateway.meters.rejected(Some(&tenant.id));
         refusal

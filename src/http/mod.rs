@@ -1,7 +1,8 @@
 //! The HTTP surface: what clients, operators and probes can ask.
 //!
 //! One file an endpoint or a group of them; what they share stands beside them: who is asking ([`tenancy`]), reading a bounded
-//! [`body`], shaping an answer or a refusal ([`reply`]), and the [`server`] that accepts connections. Handlers translate between HTTP and
+//! [`body`], shaping an answer or a refusal ([`reply`]), telling what is left of the [`limits`], and the [`server`] that accepts
+//! connections. Handlers translate between HTTP and
 //! the [`Gateway`] and decide nothing.
 
 mod admin;
@@ -11,6 +12,7 @@ mod feedback;
 mod gemini;
 mod generate;
 mod health;
+mod limits;
 mod messages;
 mod metrics;
 mod models;
@@ -44,7 +46,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::text))
-        .nest("/admin", admin::router(gateway.clone()))
+        .merge(admin::router(&gateway))
         .method_not_allowed_fallback(wrong_method)
         .with_state(gateway);
     // A path that is found nowhere is looked for once more without the slashes that a base URL may have left in it.

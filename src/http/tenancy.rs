@@ -29,7 +29,7 @@ pub(super) async fn tenant(gateway: &Gateway, headers: &HeaderMap, key: Option<&
     let named = named(headers)?;
     let tenant = match (token(headers, key), setup.config.tenants.auth) {
         (Some(token), _) => {
-            let tenant = gateway.tokens.tenant(token, &gateway.store).await?;
+            let tenant = gateway.tokens.tenant(token, gateway.clock.now())?;
             if named.is_some_and(|named| named != tenant) {
                 let message = "the token belongs to another tenant than X-Tenant-ID names";
                 return Err(Refusal::new(StatusCode::FORBIDDEN, "tenant_mismatch", message));

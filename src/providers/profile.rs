@@ -23,6 +23,15 @@ impl Dialect {
             Self::Gemini => "gemini",
         }
     }
+
+    /// Where the models are listed, below a base URL.
+    pub fn models_path(self) -> &'static str {
+        match self {
+            Self::OpenAi => "/models",
+            Self::Anthropic => "/v1/models",
+            Self::Gemini => "/v1beta/models",
+        }
+    }
 }
 
 /// How a key is presented.

@@ -17,12 +17,15 @@
 //! Beside `aipipe.db` lie `aipipe.db.lock` (who serves it), `aipipe.db.key` (the master key, unless one was given) and
 //! `aipipe.db.ledger/` (the journal).
 
+mod activity;
 mod error;
 mod journal;
 mod ledger;
 mod lock;
 mod master_key;
 mod open;
+mod rekey;
+mod repricing;
 mod requests;
 #[cfg(test)]
 mod samples;
@@ -34,6 +37,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod usage;
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -41,16 +45,20 @@ use std::sync::Arc;
 
 use aipipe_actors::ledger::Ledger;
 
+pub use activity::{Flow, RequestLine, Series, SeriesBy, SeriesQuery, SeriesSet};
 pub use error::StoreError;
 pub use master_key::MasterKey;
+pub use rekey::{NewMasterKey, Rekeyed};
+pub use repricing::{Difference, Repricing};
 pub use requests::{AttemptRow, Feedback, RequestFilter, RequestPage, RequestRow};
 pub use seal::MasterKeySource;
 pub use spend::Spent;
 pub use sqlite::Synchronous;
 pub use sqlite::reader::Reader;
 pub use stats::{Percentiles, TenantStats, TokenTotals, Totals};
-pub use tenants::{KeyInfo, TenantRecord};
+pub use tenants::{KeyInfo, LedgerRows, TenantRecord};
 pub use tokens::TokenRecord;
+pub use usage::DayUsage;
 
 /// How a store is opened.
 #[derive(Debug)]
@@ -139,6 +147,11 @@ impl Deref for Store {
     fn deref(&self) -> &Reader {
         &self.reader
     }
+}
+
+/// Where the master key lies that nobody gave.
+pub fn master_key_file(database: &Path) -> PathBuf {
+    open::key_file(database)
 }
 
 /// A file beside another, with its name extended.

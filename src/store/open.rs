@@ -14,7 +14,7 @@ use super::lock::Lock;
 use super::seal::{Bound, Sealer};
 use super::sqlite::reader::Source;
 use super::sqlite::{self, apply, writer::Writer};
-use super::{MasterKeySource, Reader, Recovered, Settings, Store, StoreError, beside};
+use super::{MasterKeySource, Reader, Recovered, Settings, Store, StoreError, beside, rekey};
 
 impl Store {
     /// Opens the database for this process alone, making it where there is none, and recovers what a former process left. It blocks.
@@ -74,11 +74,26 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
 }
 
 /// The known text whose seal tells whether the master key is the right one.
-const CHECK: &str = "aipipe";
+pub(super) const CHECK: &str = "aipipe";
 
-fn sealer(connection: &Connection, database: &Path, master_key: &MasterKeySource) -> Result<Sealer, StoreError> {
+/// The file of the master key, where none is given.
+pub(super) fn key_file(database: &Path) -> PathBuf {
+    beside(database, ".key")
+}
+
+/// Whether a master key is the one that the known text was sealed with.
+pub(super) fn opens_check(sealer: &Sealer, check: &[u8]) -> bool {
+    sealer.open(check, Bound::Check).is_some_and(|text| text.expose_secret() == CHECK)
+}
+
+/// What the stored provider keys open with.
+pub(super) fn sealer(
+    connection: &Connection,
+    database: &Path,
+    master_key: &MasterKeySource,
+) -> Result<Sealer, StoreError> {
     let check: Option<Vec<u8>> = sqlite::meta(connection, "master_key_check")?;
-    let file = beside(database, ".key");
+    let file = key_file(database);
     let sealer = match master_key {
         MasterKeySource::Given(key) => Sealer::new(key.clone()),
         MasterKeySource::FileBesideDatabase => match Sealer::from_file(&file)? {
@@ -94,14 +109,18 @@ fn sealer(connection: &Connection, database: &Path, master_key: &MasterKeySource
     };
     match check {
         None => sqlite::set_meta(connection, "master_key_check", sealer.seal(CHECK, Bound::Check)?)?,
-        Some(sealed) => {
-            let opened = sealer.open(&sealed, Bound::Check);
-            if opened.is_none_or(|text| text.expose_secret() != CHECK) {
-                return Err(StoreError::MasterKey(
+        Some(sealed) if !opens_check(&sealer, &sealed) => {
+            let taken = match master_key {
+                MasterKeySource::Given(_) => None,
+                MasterKeySource::FileBesideDatabase => rekey::take_over(database, &sealed)?,
+            };
+            return taken.ok_or_else(|| {
+                StoreError::MasterKey(
                     "this is not the master key that the stored provider keys were sealed with".into(),
-                ));
-            }
+                )
+            });
         }
+        Some(_) => {}
     }
     Ok(sealer)
 }

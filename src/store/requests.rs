@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::sqlite::value::{RowExt, nanos};
-use super::{AdminScope, Reader, Store, StoreError};
+use super::{AdminScope, Reader, Store, StoreError, repricing};
 
 /// A ledger row, in the shape of the admin API.
 #[derive(Debug, Clone, Serialize)]
@@ -90,7 +90,7 @@ impl From<Attempt> for AttemptRow {
 
 impl RequestRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let attempts: Vec<Attempt> = row.json("attempts")?;
+        let attempts = repricing::attempts(row)?;
         Ok(Self {
             request_id: RequestId::from_bytes(row.get("id")?),
             tenant: row.name("tenant", TenantId::parse)?,
@@ -137,6 +137,16 @@ pub(super) fn usd<S: Serializer>(amount: &NanoUsd, serializer: S) -> Result<S::O
 pub struct RequestFilter {
     /// Of this tenant only.
     pub tenant: Option<TenantId>,
+    /// Answered, or last asked, by this provider only.
+    pub provider: Option<ProviderId>,
+    /// Answered, or last asked, by this model only.
+    pub model: Option<ModelId>,
+    /// Only those that ended so.
+    pub outcome: Option<Outcome>,
+    /// Admitted from this instant on.
+    pub since: Option<Timestamp>,
+    /// Admitted before this instant.
+    pub until: Option<Timestamp>,
     /// How many at most; 1 to [`RequestFilter::MAX_LIMIT`].
     pub limit: usize,
     /// Where the page before this one ended: its `next_cursor`.
@@ -146,6 +156,21 @@ pub struct RequestFilter {
 impl RequestFilter {
     /// The longest page.
     pub const MAX_LIMIT: usize = 1000;
+
+    /// What is asked for beside the place in the order: a comparison and what to compare with.
+    fn conditions(&self) -> impl Iterator<Item = (&'static str, Value)> {
+        let text = |text: &str| Value::from(text.to_owned());
+        [
+            ("tenant =", self.tenant.as_ref().map(|tenant| text(tenant.as_str()))),
+            ("provider =", self.provider.as_ref().map(|provider| text(provider.as_str()))),
+            ("model =", self.model.as_ref().map(|model| text(model.as_str()))),
+            ("outcome =", self.outcome.map(|outcome| text(outcome.as_str()))),
+            ("at >=", self.since.map(|since| Value::from(nanos(since)))),
+            ("at <", self.until.map(|until| Value::from(nanos(until)))),
+        ]
+        .into_iter()
+        .filter_map(|(condition, value)| Some((condition, value?)))
+    }
 }
 
 /// A page of rows, newest first.
@@ -198,16 +223,16 @@ impl Reader {
         let Cursor { at, seq } = filter.cursor.as_deref().map_or(Ok(Cursor::START), Cursor::parse)?;
         let limit = filter.limit.clamp(1, RequestFilter::MAX_LIMIT);
         self.read(move |connection| {
-            let (condition, tenant) = match &filter.tenant {
-                Some(tenant) => ("tenant = ?4 AND", Some(Value::from(tenant.as_str().to_owned()))),
-                None => ("", None),
-            };
-            let sql = format!(
-                "SELECT * FROM requests WHERE {condition} (at, seq) < (?1, ?2) ORDER BY at DESC, seq DESC LIMIT ?3"
-            );
             // One row beyond the page tells whether there is another.
-            let parameters =
-                [Value::from(at), Value::from(seq), Value::from(limit as i64 + 1)].into_iter().chain(tenant);
+            let mut parameters = vec![Value::from(at), Value::from(seq), Value::from(limit as i64 + 1)];
+            let mut conditions = String::new();
+            for (condition, value) in filter.conditions() {
+                parameters.push(value);
+                conditions += &format!("{condition} ?{} AND ", parameters.len());
+            }
+            let sql = format!(
+                "SELECT * FROM requests WHERE {conditions} (at, seq) < (?1, ?2) ORDER BY at DESC, seq DESC LIMIT ?3"
+            );
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(params_from_iter(parameters))?;
             let mut page = RequestPage { requests: Vec::new(), next_cursor: None };

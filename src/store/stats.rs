@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::requests::{tokens, usd};
 use super::sqlite::value::{RowExt, nanos};
-use super::{Reader, StoreError};
+use super::{Reader, StoreError, repricing};
 
 /// A tenant's figures, in the shape of the admin API.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -102,7 +102,7 @@ impl Reader {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT provider, model, outcome, cache, cost, saved, input_tokens, cached_input_tokens, cache_write_tokens, \
-                 output_tokens, reasoning_tokens, latency_ms, ttft_ms, attempts \
+                 output_tokens, reasoning_tokens, latency_ms, ttft_ms, attempts, repriced \
                  FROM requests WHERE tenant = ?1 AND at >= ?2 AND at < ?3 AND outcome <> 'reserved'",
             )?;
             let mut rows = statement.query(params![tenant.as_str(), nanos(since), nanos(until)])?;
@@ -143,7 +143,7 @@ impl Ended {
             tokens: tokens(row)?,
             latency_ms: row.optional_count("latency_ms")?,
             ttft_ms: row.optional_count("ttft_ms")?,
-            attempts: row.json("attempts")?,
+            attempts: repricing::attempts(row)?,
         })
     }
 

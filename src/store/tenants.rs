@@ -42,6 +42,15 @@ impl TenantRecord {
     }
 }
 
+/// What becomes of the ledger rows of a tenant that is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerRows {
+    /// They stay, with what it spent.
+    Keep,
+    /// They go, with what it spent and what it said of answers. A request in flight still gets its row when it ends.
+    Purge,
+}
+
 /// What is shown of a stored provider key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeyInfo {
@@ -127,12 +136,12 @@ impl Store {
             .await
     }
 
-    /// Removes a tenant with its provider keys and client tokens; `false` where there was nothing to remove. Its ledger rows and what it
-    /// spent stay. The default tenant goes on with nothing settled for it.
+    /// Removes a tenant with its provider keys and client tokens; `false` where there was nothing to remove. The default tenant goes on
+    /// with nothing settled for it.
     ///
     /// # Errors
     /// When the change cannot be written.
-    pub async fn delete_tenant(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+    pub async fn delete_tenant(&self, tenant: &TenantId, ledger: LedgerRows) -> Result<bool, StoreError> {
         let tenant = tenant.clone();
         self.writer
             .handle()
@@ -140,7 +149,12 @@ impl Store {
                 let tenant = [tenant.as_str()];
                 let keys = transaction.execute("DELETE FROM provider_keys WHERE tenant = ?1", tenant)?;
                 let tokens = transaction.execute("DELETE FROM tokens WHERE tenant = ?1", tenant)?;
-                let rows = transaction.execute("DELETE FROM tenants WHERE id = ?1", tenant)?;
+                let mut rows = transaction.execute("DELETE FROM tenants WHERE id = ?1", tenant)?;
+                if ledger == LedgerRows::Purge {
+                    for table in ["requests", "spend", "feedback", "repricings"] {
+                        rows += transaction.execute(&format!("DELETE FROM {table} WHERE tenant = ?1"), tenant)?;
+                    }
+                }
                 Ok(keys + tokens + rows > 0)
             })
             .await

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aipipe_actors::identity::TenantId;
 use aipipe_actors::ledger::{CacheUse, Closing, Opening, Outcome};
 use aipipe_actors::money::{NanoUsd, Tokens};
 use aipipe_actors::tenant::policy::{BudgetPeriod, Policy};
@@ -205,7 +206,7 @@ async fn pages_hold_every_row_once_newest_first() {
         store.ledger().open(&opening).unwrap();
     }
     for (whose, step, expected) in [(None, 4, 25), (Some("even"), 5, 13), (Some("odd"), 12, 12), (Some("none"), 3, 0)] {
-        let mut filter = RequestFilter { tenant: whose.map(tenant), limit: step, cursor: None };
+        let mut filter = RequestFilter { tenant: whose.map(tenant), limit: step, ..RequestFilter::default() };
         let mut seen = Vec::new();
         loop {
             let page = store.requests(admin(), filter.clone()).await.unwrap();
@@ -307,8 +308,8 @@ async fn tenants_are_set_read_and_removed() {
     let again = store.put_tenant(&tenant("zeta"), Policy::default()).await.unwrap();
     assert_eq!(again.created_at, set.created_at);
     assert_eq!(serde_json::to_value(&set).unwrap()["budget_usd"], "12.500000000");
-    assert!(store.delete_tenant(&tenant("zeta")).await.unwrap());
-    assert!(!store.delete_tenant(&tenant("zeta")).await.unwrap());
+    assert!(store.delete_tenant(&tenant("zeta"), LedgerRows::Keep).await.unwrap());
+    assert!(!store.delete_tenant(&tenant("zeta"), LedgerRows::Keep).await.unwrap());
     assert_eq!(names(store.tenants(admin()).await.unwrap()), ["alpha", "default"]);
 }
 
@@ -340,7 +341,7 @@ async fn provider_keys_are_sealed_shown_by_hint_and_opened_for_their_tenant() {
     assert_eq!(texts, [("openai", "sk-proj-0123456789abcd"), ("xai", "xai-0123456789wxyz")]);
     let left = store.put_keys(&acme, vec![(openai, None), (provider("gemini"), None)]).await.unwrap();
     assert_eq!(left.iter().map(|info| info.provider.clone()).collect::<Vec<_>>(), [xai]);
-    store.delete_tenant(&acme).await.unwrap();
+    store.delete_tenant(&acme, LedgerRows::Keep).await.unwrap();
     assert_eq!(store.open_keys(&acme).await.unwrap().len(), 0);
 }
 
@@ -367,20 +368,50 @@ async fn tokens_are_found_by_id_and_removed_by_their_tenant_only() {
         hash: [7; 32],
         created_at: instant("2026-03-01T00:00:00Z"),
         expires_at: Some(instant("2026-04-01T00:00:00Z")),
+        last_used_at: None,
     };
     assert!(matches!(store.put_token(token("a", "acme")).await, Err(StoreError::UnknownTenant(_))));
     store.put_tenant(&tenant("acme"), Policy::default()).await.unwrap();
     store.put_token(token("a", "acme")).await.unwrap();
     store.put_token(TokenRecord { expires_at: None, ..token("b", "default") }).await.unwrap();
     assert!(store.put_token(token("a", "default")).await.is_err(), "an id is taken once");
-    assert_eq!(store.token(admin(), "a").await.unwrap(), Some(token("a", "acme")));
-    assert_eq!(store.token(admin(), "c").await.unwrap(), None);
-    assert_eq!(store.tokens(&tenant("acme")).await.unwrap(), [token("a", "acme")]);
+    let used = instant("2026-03-02T00:00:00Z");
+    store.note_token_use(vec![("a".into(), used), ("gone".into(), used)]).await.unwrap();
+    let kept = store.tokens(admin()).await.unwrap();
+    let first = TokenRecord { last_used_at: Some(used), ..token("a", "acme") };
+    assert_eq!(kept, [first, TokenRecord { expires_at: None, ..token("b", "default") }]);
     assert!(!store.delete_token(&tenant("default"), "a").await.unwrap());
     assert!(store.delete_token(&tenant("acme"), "a").await.unwrap());
     store.put_token(token("d", "acme")).await.unwrap();
-    store.delete_tenant(&tenant("acme")).await.unwrap();
-    assert_eq!(store.token(admin(), "d").await.unwrap(), None);
+    store.delete_tenant(&tenant("acme"), LedgerRows::Keep).await.unwrap();
+    assert!(store.tokens(admin()).await.unwrap().iter().all(|token| token.id == "b"));
+}
+
+#[tokio::test]
+async fn a_removed_tenants_ledger_stays_unless_it_is_purged() {
+    let (store, _) = Place::new().open();
+    let (acme, other) = (tenant("acme"), tenant("other"));
+    for tenant in [&acme, &other] {
+        store.put_tenant(tenant, Policy::default()).await.unwrap();
+    }
+    let ledger = store.ledger();
+    for number in 1..=2 {
+        ledger.open(&opening(number)).unwrap();
+    }
+    ledger.close(&closing(1, 700));
+    let of_other = Opening { tenant: other.clone(), ..opening(3) };
+    ledger.open_and_close(&of_other, &Closing { tenant: other.clone(), ..closing(3, 50) }).unwrap();
+    let spent = async |tenant: &TenantId| store.position(tenant, opening(1).at).await.unwrap().month;
+
+    assert!(store.delete_tenant(&acme, LedgerRows::Keep).await.unwrap());
+    assert_eq!(spent(&acme).await, NanoUsd(700));
+    assert!(store.delete_tenant(&acme, LedgerRows::Purge).await.unwrap(), "its rows were still there");
+    assert!(!store.delete_tenant(&acme, LedgerRows::Purge).await.unwrap());
+    assert_eq!((spent(&acme).await, spent(&other).await), (NanoUsd::ZERO, NanoUsd(50)));
+    assert!(store.request(admin(), id(1)).await.unwrap().is_none());
+
+    ledger.close(&closing(2, 9));
+    assert_eq!(row(&store, 2).await.cost, NanoUsd(9), "what was in flight still settles");
 }
 
 #[tokio::test]

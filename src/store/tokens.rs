@@ -2,7 +2,7 @@
 
 use aipipe_actors::identity::TenantId;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use super::sqlite::value::{RowExt, nanos};
 use super::{AdminScope, Reader, Store, StoreError, tenants};
@@ -20,6 +20,8 @@ pub struct TokenRecord {
     pub created_at: Timestamp,
     /// When it ends; never where absent.
     pub expires_at: Option<Timestamp>,
+    /// When it was last used, to about a minute; absent where it never was.
+    pub last_used_at: Option<Timestamp>,
 }
 
 impl TokenRecord {
@@ -30,36 +32,20 @@ impl TokenRecord {
             hash: row.get("hash")?,
             created_at: row.instant("created_at")?,
             expires_at: row.optional_instant("expires_at")?,
+            last_used_at: row.optional_instant("last_used_at")?,
         })
     }
 }
 
 impl Reader {
-    /// The token with this id, expired or not: whoever checks a client's token does so for the operator.
+    /// The tokens of all tenants, expired or not, oldest first.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn token(&self, _: AdminScope, id: &str) -> Result<Option<TokenRecord>, StoreError> {
-        let id = id.to_owned();
-        self.read(move |connection| {
-            Ok(connection
-                .prepare_cached("SELECT * FROM tokens WHERE id = ?1")?
-                .query_row([id], TokenRecord::read)
-                .optional()?)
-        })
-        .await
-    }
-
-    /// A tenant's tokens, oldest first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn tokens(&self, tenant: &TenantId) -> Result<Vec<TokenRecord>, StoreError> {
-        let tenant = tenant.clone();
-        self.read(move |connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT * FROM tokens WHERE tenant = ?1 ORDER BY created_at, id")?;
-            let tokens = statement.query_map([tenant.as_str()], TokenRecord::read)?;
+    pub async fn tokens(&self, _: AdminScope) -> Result<Vec<TokenRecord>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT * FROM tokens ORDER BY created_at, id")?;
+            let tokens = statement.query_map([], TokenRecord::read)?;
             Ok(tokens.collect::<Result<_, _>>()?)
         })
         .await
@@ -105,6 +91,23 @@ impl Store {
                 let removed = transaction
                     .execute("DELETE FROM tokens WHERE tenant = ?1 AND id = ?2", params![tenant.as_str(), id])?;
                 Ok(removed > 0)
+            })
+            .await
+    }
+
+    /// Notes when tokens were last used. What is gone by now is passed over.
+    ///
+    /// # Errors
+    /// When the change cannot be written.
+    pub async fn note_token_use(&self, uses: Vec<(String, Timestamp)>) -> Result<(), StoreError> {
+        self.writer
+            .handle()
+            .change(move |transaction| {
+                let mut statement = transaction.prepare_cached("UPDATE tokens SET last_used_at = ?2 WHERE id = ?1")?;
+                for (id, at) in uses {
+                    statement.execute(params![id, nanos(at)])?;
+                }
+                Ok(())
             })
             .await
     }

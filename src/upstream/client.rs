@@ -83,8 +83,27 @@ impl Client {
         let Call { url, mut headers, body } = call;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         authenticate(&mut headers, auth, key)?;
-        let client = if is_local(&url) { &self.local } else { &self.remote };
-        client.post(url).headers(headers).body(body).send().await.map_err(|error| broken(&error))
+        let call = self.reaching(&url).post(url).headers(headers).body(body);
+        call.send().await.map_err(|error| broken(&error))
+    }
+
+    /// Asks for what an address holds.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn get(
+        &self,
+        url: Url,
+        mut headers: HeaderMap,
+        auth: Auth,
+        key: Option<&SecretString>,
+    ) -> Result<reqwest::Response, Broken> {
+        authenticate(&mut headers, auth, key)?;
+        self.reaching(&url).get(url).headers(headers).send().await.map_err(|error| broken(&error))
+    }
+
+    fn reaching(&self, url: &Url) -> &reqwest::Client {
+        if is_local(url) { &self.local } else { &self.remote }
     }
 }
 

@@ -1,22 +1,32 @@
 //! The gateway from outside: the real router on a real socket, over HTTP, against seven simulated providers with faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+mod accounts;
+mod admin;
 mod answers;
 mod base_urls;
+mod books;
+mod browser;
 mod cache;
 mod clients;
 mod counting;
 mod crashes;
+mod dashboard;
 mod dialects;
 mod embeddings;
 mod errors;
 mod failover;
 mod gemini_client;
 mod headers;
+mod hostile;
+mod killed;
 mod models;
+mod monitoring;
+mod mutated;
 mod process;
 mod refusals;
 mod sdks;
 mod sent;
 mod support;
 mod tenants;
+mod walls;

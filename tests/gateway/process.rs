@@ -20,14 +20,15 @@ const HANGS: Duration = Duration::from_secs(30);
 const MODEL: &str = "openai/gpt-4o-mini";
 
 /// `aipipe serve` as a child process that has said it is ready.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
-    log: Lines<BufReader<ChildStderr>>,
+    /// `None` where it was taken to be read elsewhere.
+    log: Option<Lines<BufReader<ChildStderr>>>,
     address: String,
-    client: Client,
+    pub(crate) client: Client,
 }
 
-fn command(directory: &Path, simulator: &Simulator) -> Command {
+pub(crate) fn command(directory: &Path, simulator: &Simulator) -> Command {
     let file = directory.join("aipipe.toml");
     if !file.exists() {
         write_configuration(&file, "");
@@ -48,8 +49,13 @@ fn command(directory: &Path, simulator: &Simulator) -> Command {
 }
 
 impl Daemon {
-    async fn start(directory: &Path, simulator: &Simulator) -> Self {
-        let mut child = command(directory, simulator).spawn().unwrap();
+    pub(crate) async fn start(directory: &Path, simulator: &Simulator) -> Self {
+        Self::start_with(directory, simulator, &[]).await
+    }
+
+    /// With further variables of the environment.
+    pub(crate) async fn start_with(directory: &Path, simulator: &Simulator, variables: &[(&str, &str)]) -> Self {
+        let mut child = command(directory, simulator).envs(variables.iter().copied()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         loop {
             let line = log.next_line().await.unwrap().expect("the program ended before it was ready");
@@ -57,9 +63,26 @@ impl Daemon {
             if entry.to_string().contains("\"ready\"") {
                 let address = find_address(&line);
                 let client = client();
-                return Self { child, log, address, client };
+                return Self { child, log: Some(log), address, client };
             }
         }
+    }
+
+    /// The rest of its log, for whoever reads it instead.
+    pub(crate) fn take_log(&mut self) -> Lines<BufReader<ChildStderr>> {
+        self.log.take().unwrap()
+    }
+
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    pub(crate) async fn ended(&mut self) {
+        self.child.wait().await.unwrap();
     }
 
     fn signal(&self, signal: Signal) {
@@ -67,22 +90,23 @@ impl Daemon {
         kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    fn chat(&self, body: &Value) -> reqwest::RequestBuilder {
+    pub(crate) fn chat(&self, body: &Value) -> reqwest::RequestBuilder {
         self.client.post(self.url("/v1/chat/completions")).body(body.to_string())
     }
 
-    async fn shown(&self, path: &str) -> Value {
+    pub(crate) async fn shown(&self, path: &str) -> Value {
         let request = self.client.get(self.url(path)).header("x-admin-secret", SECRET);
         Answer::read(request.send().await.unwrap()).await.ok().json()
     }
 
     /// Waits for a line of the log that holds these words.
     async fn logged(&mut self, words: &str) {
-        let line = async { while !self.log.next_line().await.unwrap().expect("the log ended").contains(words) {} };
+        let log = self.log.as_mut().unwrap();
+        let line = async { while !log.next_line().await.unwrap().expect("the log ended").contains(words) {} };
         timeout(HANGS, line).await.unwrap_or_else(|_| panic!("the log never said {words:?}"));
     }
 }
@@ -92,7 +116,7 @@ fn find_address(line: &str) -> String {
     line[start..].chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect()
 }
 
-async fn place() -> (TempDir, Simulator) {
+pub(crate) async fn place() -> (TempDir, Simulator) {
     (tempfile::tempdir().unwrap(), Simulator::start(Settings::default()).await.unwrap())
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Bench {
     pub(crate) client: Client,
     address: String,
     _stop: oneshot::Sender<()>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// How a bench differs from the usual one.
@@ -88,7 +88,7 @@ impl Bench {
             let _ = stopped.await;
         }));
         let client = client();
-        Self { simulator, gateway, client, address, _stop: stop, _directory: directory }
+        Self { simulator, gateway, client, address, _stop: stop, directory }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -145,6 +145,15 @@ impl Bench {
         let text = self.client.get(self.url("/metrics")).send().await.unwrap().text().await.unwrap();
         let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
         line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// The files that the gateway keeps, with their sizes.
+    pub(crate) fn files(&self) -> Vec<(String, u64)> {
+        let entries = std::fs::read_dir(self.directory.path()).unwrap().map(Result::unwrap);
+        let mut files: Vec<_> =
+            entries.map(|entry| (entry.path().display().to_string(), entry.metadata().unwrap().len())).collect();
+        files.sort();
+        files
     }
 
     /// Waits until no request is under way and nothing is held for any: no place, no queue, no money, no message.
@@ -218,6 +227,20 @@ impl Answer {
     /// The text of a stream's first choice.
     pub(crate) fn streamed(&self) -> String {
         self.chunks().iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect()
+    }
+}
+
+/// All rows of the ledger, page by page, as an admin endpoint of this path shows them.
+pub(crate) async fn all_rows(shown: impl AsyncFn(String) -> Value) -> Vec<Value> {
+    let mut rows = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = shown(format!("/admin/requests?limit=1000{cursor}")).await;
+        rows.extend(page["requests"].as_array().unwrap().iter().cloned());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return rows,
+        }
     }
 }
 

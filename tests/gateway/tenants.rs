@@ -199,9 +199,8 @@ async fn the_admin_api_needs_its_secret() {
             assert_eq!((answer.status, answer.code().as_str()), (403, "admin_forbidden"), "{path}");
             assert!(!answer.text.contains(SECRET));
         }
-        if path == "/admin/actors" {
-            break;
-        }
+        // The right one is taken however often it was wrong before, and nothing waits after it.
+        Answer::read(bench.admin(Method::GET, "/admin/tenants").send().await.unwrap()).await.ok();
     }
     let off = Bench::with(Setting { environment: &[("AIPIPE_ADMIN_SECRET", "")], ..Setting::default() }).await;
     let answer = Answer::read(off.admin(Method::GET, "/admin/tenants").send().await.unwrap()).await;

@@ -168,9 +168,10 @@ fn how_to_try(stage: &Stage) -> String {
          -d '{{\"model\":\"auto\",\"messages\":[{{\"role\":\"user\",\"content\":\"What is a mutex?\"}}]}}'\n  \
          python -c 'from openai import OpenAI; print(OpenAI(base_url=\"{url}\", api_key=\"any\").chat.completions.create(\
          model=\"auto\", messages=[{{\"role\": \"user\", \"content\": \"What is a mutex?\"}}]))'\n\
-         look inside:\n  curl -H 'X-Admin-Secret: {}' {}\n",
-        stage.secret,
-        stage.url("/admin/providers")
+         look inside:\n  {} in a browser, with the secret {secret}\n  curl -H 'X-Admin-Secret: {secret}' {}\n",
+        stage.url("/admin/"),
+        stage.url("/admin/providers"),
+        secret = stage.secret,
     )
 }
 

@@ -7,15 +7,20 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
 
-use super::{input, not_found};
+use super::{input, not_found, schema};
 use crate::gateway::Gateway;
 
-/// `GET /admin/actors`.
+/// The live supervision tree, from the root down.
+#[utoipa::path(get, path = "/admin/actors", tag = "actors", responses((status = 200, body = schema::Actor)))]
 pub(super) async fn tree(State(gateway): State<Arc<Gateway>>) -> Response {
     input::answer(StatusCode::OK, Ok(gateway.system.tree()))
 }
 
-/// `POST /admin/actors/{name}/restart`: a real crash, from which its supervisor brings it back.
+/// Makes an actor panic while it handles a message: a real crash, from which its supervisor brings it back.
+#[utoipa::path(post, path = "/admin/actors/{name}/restart", tag = "actors", params(("name" = String, Path)), responses(
+    (status = 202, body = schema::Restarting),
+    (status = 404, description = "there is no such actor"),
+))]
 pub(super) async fn restart(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Response {
     let result = if gateway.system.crash(&name) {
         tracing::warn!(actor = name, "crashed on the operator's order");

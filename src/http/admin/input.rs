@@ -9,9 +9,11 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
 use crate::http::{body, reply};
 
@@ -45,6 +47,42 @@ where
         text.parse().map_err(|error: T::Err| Refusal::invalid(Some(name), format!("`{name}` cannot be read: {error}")))
     };
     text.map(read).transpose()
+}
+
+/// How many entries of a page are asked for.
+pub(super) fn limit(text: Option<&str>, usual: usize, most: usize) -> Result<usize, Refusal> {
+    let limit = parameter("limit", text)?.unwrap_or(usual);
+    if !(1..=most).contains(&limit) {
+        return Err(Refusal::invalid(Some("limit"), format!("`limit` must be from 1 to {most}")));
+    }
+    Ok(limit)
+}
+
+/// A stretch of time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stretch {
+    /// Its beginning.
+    pub(super) since: Timestamp,
+    /// Its end, which is not part of it.
+    pub(super) until: Timestamp,
+}
+
+/// The stretch of time that two parameters name; up to now, and `usual_hours` long, where they do not.
+pub(super) fn stretch(
+    gateway: &Gateway,
+    since: Option<&str>,
+    until: Option<&str>,
+    usual_hours: i64,
+) -> Result<Stretch, Refusal> {
+    // The end is not part of the stretch, and what was just admitted is.
+    let now = gateway.clock.now().checked_add(1.nanosecond()).unwrap_or(Timestamp::MAX);
+    let until: Timestamp = parameter("until", until)?.unwrap_or(now);
+    let usual = until.checked_sub(usual_hours.hours()).unwrap_or(Timestamp::MIN);
+    let since: Timestamp = parameter("since", since)?.unwrap_or(usual);
+    if since >= until {
+        return Err(Refusal::invalid(Some("since"), "`since` must be before `until`"));
+    }
+    Ok(Stretch { since, until })
 }
 
 /// The whole body.

@@ -7,11 +7,17 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::input;
+use super::{input, schema};
 use crate::gateway::Gateway;
 
-/// `GET /admin/metrics`.
+/// Percentiles with their samples, cost, tokens and queue depth, as a whole and by provider and model.
+#[utoipa::path(get, path = "/admin/metrics", tag = "health", responses((status = 200, body = schema::Metrics)))]
 pub(super) async fn summary(State(gateway): State<Arc<Gateway>>) -> Response {
+    input::answer(StatusCode::OK, Ok(view(&gateway)))
+}
+
+/// What the aggregator published, with what is read at this moment.
+pub(super) fn view(gateway: &Gateway) -> Value {
     let summary = gateway.aggregator.metrics.summary();
     let live = gateway.world.providers.load_full();
     let mut providers = Map::new();
@@ -27,11 +33,10 @@ pub(super) async fn summary(State(gateway): State<Arc<Gateway>>) -> Response {
         }
         providers.insert(name, entry);
     }
-    let answer: Value = json!({
+    json!({
         "since": summary.since,
         "total": summary.total,
         "providers": providers,
         "requests_under_way": gateway.drain.present(),
-    });
-    input::answer(StatusCode::OK, Ok(answer))
+    })
 }

@@ -1,46 +1,85 @@
-//! The operator's endpoints under `/admin`, all behind one secret.
+//! The operator's endpoints under `/admin`: the API, all behind one secret, and the dashboard, which asks for it.
+//!
+//! Each handler says what it does beside its code; the routes and the OpenAPI document are both made from that, so that neither knows of
+//! an endpoint that the other does not.
 
 mod actors;
+mod conditions;
+mod etag;
+mod events;
 mod input;
 mod metrics;
+mod openapi;
+mod overview;
+mod page;
 mod providers;
 mod reload;
 mod requests;
+mod schema;
 mod secret;
+mod series;
 mod stats;
 mod tenants;
 mod tokens;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
+use axum::routing::any;
+use axum::{Extension, Router};
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
 use crate::store::StoreError;
-use http::StatusCode;
 
-/// The endpoints, each of which needs the secret.
-pub(super) fn router(gateway: Arc<Gateway>) -> Router<Arc<Gateway>> {
-    let guard = secret::Guard::new(gateway);
-    Router::new()
-        .route("/tenants", get(tenants::list))
-        .route("/tenants/{id}", get(tenants::one).put(tenants::set).delete(tenants::remove))
-        .route("/tenants/{id}/keys", get(tenants::keys).post(tenants::set_keys))
-        .route("/tenants/{id}/stats", get(stats::of_tenant))
-        .route("/tenants/{id}/tokens", post(tokens::issue))
-        .route("/tenants/{id}/tokens/{token}", delete(tokens::revoke))
-        .route("/requests", get(requests::latest))
-        .route("/requests/{id}", get(requests::one))
-        .route("/providers", get(providers::list))
-        .route("/providers/{name}", get(providers::one))
-        .route("/actors", get(actors::tree))
-        .route("/actors/{name}/restart", post(actors::restart))
-        .route("/metrics", get(metrics::summary))
-        .route("/reload", post(reload::reload))
-        .layer(from_fn_with_state(guard, secret::check))
+/// The API, each call of which needs the secret, and the dashboard.
+pub(super) fn router(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
+    let (api, mut document) = OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(overview::overview))
+        .routes(routes!(events::events))
+        .routes(routes!(tenants::list))
+        .routes(routes!(tenants::one, tenants::set, tenants::remove))
+        .routes(routes!(tenants::keys, tenants::set_keys))
+        .routes(routes!(stats::of_tenant))
+        .routes(routes!(tokens::list, tokens::issue))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(series::series))
+        .routes(routes!(requests::latest))
+        .routes(routes!(requests::one))
+        .routes(routes!(providers::list))
+        .routes(routes!(providers::one))
+        .routes(routes!(actors::tree))
+        .routes(routes!(actors::restart))
+        .routes(routes!(metrics::summary))
+        .routes(routes!(reload::reload))
+        .routes(routes!(openapi::document))
+        .split_for_parts();
+    let (dashboard, of_dashboard) = OpenApiRouter::new()
+        .routes(routes!(page::lead))
+        .routes(routes!(page::index))
+        .routes(routes!(page::asset))
+        .split_for_parts();
+    document.merge(of_dashboard);
+    let guard = secret::Guard::new(gateway.clone());
+    // What is not there is nobody's to know without the secret.
+    api.route("/admin/{*rest}", any(super::unknown))
+        .route_layer(from_fn_with_state(guard, secret::check))
+        .merge(dashboard)
+        .route_layer(Extension(events::Watchers::new(gateway)))
+        .route_layer(Extension(etag::Writes::default()))
+        .route_layer(Extension(openapi::Document::of(&document)))
+        .route_layer(map_response(not_kept))
+}
+
+/// Nothing of the operator's stays in a cache.
+async fn not_kept(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// What the operator is told of a failure in the store.

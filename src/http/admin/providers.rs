@@ -8,18 +8,27 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{input, not_found};
+use super::{input, not_found, schema};
 use crate::config::ProviderConfig;
 use crate::gateway::Gateway;
 
-/// `GET /admin/providers`.
+/// Circuits, success rates, penalties, places and queue, latency, cost and the last error of every provider.
+#[utoipa::path(get, path = "/admin/providers", tag = "health", responses((status = 200, body = schema::Providers)))]
 pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Response {
-    let setup = gateway.setup.load_full();
-    let providers: Vec<Value> = setup.config.providers.iter().map(|configured| view(&gateway, configured)).collect();
-    input::answer(StatusCode::OK, Ok(json!({"providers": providers})))
+    input::answer(StatusCode::OK, Ok(json!({"providers": views(&gateway)})))
 }
 
-/// `GET /admin/providers/{name}`.
+/// Every configured provider.
+pub(super) fn views(gateway: &Gateway) -> Vec<Value> {
+    let setup = gateway.setup.load_full();
+    setup.config.providers.iter().map(|configured| view(gateway, configured)).collect()
+}
+
+/// The same of one provider.
+#[utoipa::path(get, path = "/admin/providers/{name}", tag = "health", params(("name" = String, Path)), responses(
+    (status = 200, body = schema::Provider),
+    (status = 404, description = "there is no such provider"),
+))]
 pub(super) async fn one(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Response {
     let setup = gateway.setup.load_full();
     let found = setup.config.provider(&name).map(|configured| view(&gateway, configured));

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use aipipe_actors::identity::RequestId;
+use aipipe_actors::identity::{ModelId, ProviderId, RequestId};
+use aipipe_actors::ledger::Outcome;
 use aipipe_actors::routing::decision::Decision;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as NotOne;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
 
-use super::{input, not_found, store_failed};
+use super::{input, not_found, schema, store_failed};
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
 use crate::store::{AdminScope, RequestFilter, RequestRow};
@@ -20,32 +24,62 @@ use crate::store::{AdminScope, RequestFilter, RequestRow};
 const USUAL_LIMIT: usize = 50;
 
 /// Which rows are asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
+    /// Of this tenant only.
     tenant: Option<String>,
+    /// Answered, or last asked, by this provider only.
+    provider: Option<String>,
+    /// Answered, or last asked, by this model only, by the id that its provider gives it.
+    model: Option<String>,
+    /// `reserved`, `ok`, `cancelled`, `truncated`, `failed` or `unsettled`.
+    outcome: Option<String>,
+    /// Admitted from this instant on, RFC 3339.
+    since: Option<String>,
+    /// Admitted before this instant, RFC 3339.
+    until: Option<String>,
+    /// Rows of the page, 1 to 1000; 50 where absent.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
-/// `GET /admin/requests`.
+/// Ledger rows, newest first, each with its attempts and the whole decision; never prompts.
+#[utoipa::path(get, path = "/admin/requests", tag = "accounts", params(Wanted), responses(
+    (status = 200, body = schema::RequestPage),
+    (status = 400, description = "a parameter cannot be read"),
+))]
 pub(super) async fn latest(State(gateway): State<Arc<Gateway>>, Query(wanted): Query<Wanted>) -> Response {
     input::answer(StatusCode::OK, page(&gateway, wanted).await)
 }
 
 async fn page(gateway: &Gateway, wanted: Wanted) -> Result<Value, Refusal> {
-    let limit = input::parameter("limit", wanted.limit.as_deref())?.unwrap_or(USUAL_LIMIT);
-    if !(1..=RequestFilter::MAX_LIMIT).contains(&limit) {
-        let message = format!("`limit` must be from 1 to {}", RequestFilter::MAX_LIMIT);
-        return Err(Refusal::invalid(Some("limit"), message));
-    }
-    let tenant = wanted.tenant.as_deref().map(input::tenant).transpose()?;
-    let filter = RequestFilter { tenant, limit, cursor: wanted.cursor };
+    let named = |parameter: &str, error: &dyn std::fmt::Display| {
+        Refusal::invalid(Some(parameter), format!("`{parameter}` cannot be read: {error}"))
+    };
+    let outcome = |text: &str| Outcome::deserialize(IntoDeserializer::<NotOne>::into_deserializer(text));
+    let filter = RequestFilter {
+        tenant: wanted.tenant.as_deref().map(input::tenant).transpose()?,
+        provider: (wanted.provider.as_deref().map(ProviderId::parse).transpose())
+            .map_err(|error| named("provider", &error))?,
+        model: wanted.model.as_deref().map(ModelId::parse).transpose().map_err(|error| named("model", &error))?,
+        outcome: wanted.outcome.as_deref().map(outcome).transpose().map_err(|error| named("outcome", &error))?,
+        since: input::parameter("since", wanted.since.as_deref())?,
+        until: input::parameter("until", wanted.until.as_deref())?,
+        limit: input::limit(wanted.limit.as_deref(), USUAL_LIMIT, RequestFilter::MAX_LIMIT)?,
+        cursor: wanted.cursor,
+    };
     let page = gateway.store.requests(AdminScope::granted(), filter).await.map_err(|error| store_failed(&error))?;
     let rows: Vec<RequestRow> = page.requests.into_iter().map(explained).collect();
     Ok(json!({"requests": rows, "next_cursor": page.next_cursor}))
 }
 
-/// `GET /admin/requests/{request_id}`.
+/// One ledger row.
+#[utoipa::path(get, path = "/admin/requests/{id}", tag = "accounts", params(("id" = String, Path)), responses(
+    (status = 200, body = schema::Request),
+    (status = 404, description = "there is no such request"),
+))]
 pub(super) async fn one(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
     input::answer(StatusCode::OK, row(&gateway, &id).await)
 }

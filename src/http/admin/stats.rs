@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use http::StatusCode;
-use jiff::{Timestamp, ToSpan};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{input, not_found, store_failed};
+use super::input::{self, Stretch};
+use super::{not_found, schema, store_failed};
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
 use crate::store::TenantStats;
@@ -17,33 +18,34 @@ use crate::store::TenantStats;
 const USUAL_HOURS: i64 = 30 * 24;
 
 /// The stretch of time asked for.
-#[derive(Debug, Deserialize)]
-pub(super) struct Stretch {
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// Its beginning, RFC 3339; thirty days before `until` where absent.
     since: Option<String>,
+    /// Its end, RFC 3339; now where absent.
     until: Option<String>,
 }
 
-/// `GET /admin/tenants/{id}/stats`.
+/// Requests, errors, cost, savings, tokens and latency, by provider and model too.
+#[utoipa::path(get, path = "/admin/tenants/{id}/stats", tag = "tenants", params(("id" = String, Path), Wanted), responses(
+    (status = 200, body = schema::TenantStats),
+    (status = 404, description = "there is no such tenant"),
+))]
 pub(super) async fn of_tenant(
     State(gateway): State<Arc<Gateway>>,
     Path(id): Path<String>,
-    Query(stretch): Query<Stretch>,
+    Query(wanted): Query<Wanted>,
 ) -> Response {
-    input::answer(StatusCode::OK, figures(&gateway, &id, &stretch).await)
+    input::answer(StatusCode::OK, figures(&gateway, &id, &wanted).await)
 }
 
-async fn figures(gateway: &Gateway, id: &str, stretch: &Stretch) -> Result<TenantStats, Refusal> {
+async fn figures(gateway: &Gateway, id: &str, wanted: &Wanted) -> Result<TenantStats, Refusal> {
     let tenant = input::tenant(id)?;
     if !gateway.directory.knows(&tenant) {
         return Err(not_found(format!("there is no tenant {tenant}")));
     }
-    // The end is not part of the stretch, and what was just admitted is.
-    let now = gateway.clock.now().checked_add(1.nanosecond()).unwrap_or(Timestamp::MAX);
-    let until: Timestamp = input::parameter("until", stretch.until.as_deref())?.unwrap_or(now);
-    let usual = until.checked_sub(USUAL_HOURS.hours()).unwrap_or(Timestamp::MIN);
-    let since: Timestamp = input::parameter("since", stretch.since.as_deref())?.unwrap_or(usual);
-    if since >= until {
-        return Err(Refusal::invalid(Some("since"), "`since` must be before `until`"));
-    }
+    let Stretch { since, until } =
+        input::stretch(gateway, wanted.since.as_deref(), wanted.until.as_deref(), USUAL_HOURS)?;
     gateway.store.stats(&tenant, since, until).await.map_err(|error| store_failed(&error))
 }

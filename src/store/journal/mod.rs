@@ -21,6 +21,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use aipipe_actors::identity::RequestId;
 use aipipe_actors::ledger::{Closing, Opening, Raise};
 use serde::{Deserialize, Serialize};
 
@@ -54,13 +55,22 @@ impl Entry<'_> {
         }
     }
 
+    /// Whose record it is.
+    pub(super) fn request_id(&self) -> RequestId {
+        match self {
+            Self::Open(opening) | Self::OpenClose(opening, _) => opening.request_id,
+            Self::Raise(raise) => raise.request_id,
+            Self::Close(closing) => closing.request_id,
+        }
+    }
+
     /// About how long its record is, so that it is written into one allocation.
     fn size_hint(&self) -> usize {
         match self {
-            Self::Open(opening) => 768 + opening.decision.len() * 5 / 4,
+            Self::Open(opening) => 768 + opening.decision.len(),
             Self::Raise(_) => 256,
             Self::Close(closing) => 640 + 512 * closing.attempts.len(),
-            Self::OpenClose(opening, _) => 1408 + opening.decision.len() * 5 / 4,
+            Self::OpenClose(opening, _) => 1408 + opening.decision.len(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! From journal entries to rows, so that applying an entry twice changes nothing.
 //!
 //! An opening is inserted unless its row exists; a settlement changes only a row that is still reserved; a tenant's spend moves only
-//! where a row has changed. A batch, its spend and the journal position after it are one transaction.
+//! where a row has changed. A batch, its spend and the journal position after it are one transaction. An opening waits for the end of its
+//! batch: where its settlement comes within the batch, one insertion writes the whole row.
 
 use std::collections::HashMap;
 
@@ -27,17 +28,16 @@ pub(in crate::store) fn apply<'a>(
     until: Position,
 ) -> rusqlite::Result<Applied> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut rows = Rows { transaction: &transaction, spent: HashMap::new() };
-    let mut applied = Applied::default();
+    let mut rows = Rows::of(&transaction);
     for entry in entries {
-        match rows.apply(entry) {
-            Err(error) if is_about_the_entry(&error) => {
-                tracing::error!(%error, ?entry, "the ledger refuses an entry");
-                applied.refused += 1;
-            }
-            other => other?,
-        }
+        let result = rows.apply(entry);
+        rows.unless_refused(result, entry.request_id())?;
     }
+    for opened in rows.take_opened() {
+        let result = rows.insert_opened(&opened);
+        rows.unless_refused(result, opened.opening.request_id)?;
+    }
+    let applied = Applied { refused: rows.refused };
     rows.save_spend()?;
     set_position(&transaction, until)?;
     transaction.commit()?;
@@ -47,7 +47,7 @@ pub(in crate::store) fn apply<'a>(
 /// Marks every row that is still reserved as unsettled, at its reservation. Only at start-up, when no request can be open.
 pub(in crate::store) fn mark_unsettled(connection: &mut Connection) -> rusqlite::Result<u64> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut rows = Rows { transaction: &transaction, spent: HashMap::new() };
+    let mut rows = Rows::of(&transaction);
     let mut marked = 0;
     {
         let mut statement = transaction.prepare(
@@ -94,21 +94,147 @@ fn is_about_the_entry(error: &rusqlite::Error) -> bool {
 /// The rows of one transaction.
 struct Rows<'a> {
     transaction: &'a Transaction<'a>,
+    /// Openings of this batch whose rows are not written yet.
+    opened: HashMap<RequestId, Opened<'a>>,
     /// What rows have come to cost, by tenant and day.
     spent: HashMap<(String, i64), NanoUsd>,
+    refused: u64,
 }
 
-impl Rows<'_> {
-    fn apply(&mut self, entry: &Entry<'_>) -> rusqlite::Result<()> {
+/// An opening with the raises that followed it.
+struct Opened<'a> {
+    opening: &'a Opening,
+    /// The highest reservation.
+    reserved: NanoUsd,
+    /// The last attempt that was raised for.
+    last: Option<&'a Raise>,
+}
+
+impl<'a> Opened<'a> {
+    fn of(opening: &'a Opening) -> Self {
+        Self { opening, reserved: opening.reserved, last: None }
+    }
+}
+
+impl<'a> Rows<'a> {
+    fn of(transaction: &'a Transaction<'a>) -> Self {
+        Self { transaction, opened: HashMap::new(), spent: HashMap::new(), refused: 0 }
+    }
+
+    fn apply(&mut self, entry: &'a Entry<'_>) -> rusqlite::Result<()> {
         match entry {
-            Entry::Open(opening) => self.open(opening),
-            Entry::Raise(raise) => self.raise(raise),
-            Entry::Close(closing) => self.close(closing),
-            Entry::OpenClose(opening, closing) => {
-                self.open(opening)?;
+            Entry::Open(opening) => {
+                self.opened.entry(opening.request_id).or_insert(Opened::of(opening));
+                Ok(())
+            }
+            Entry::Raise(raise) => match self.opened.get_mut(&raise.request_id) {
+                Some(opened) => {
+                    opened.reserved = opened.reserved.max(raise.reserved);
+                    opened.last = Some(raise);
+                    Ok(())
+                }
+                None => self.raise(raise),
+            },
+            Entry::Close(closing) => match self.opened.remove(&closing.request_id) {
+                Some(opened) => self.complete_or_close(&opened, closing),
+                None => self.close(closing),
+            },
+            Entry::OpenClose(opening, closing) => self.complete_or_close(&Opened::of(opening), closing),
+        }
+    }
+
+    /// The openings that no settlement has taken, in the order of their ids, which is that of time.
+    fn take_opened(&mut self) -> Vec<Opened<'a>> {
+        let mut opened: Vec<Opened<'a>> = self.opened.drain().map(|(_, opened)| opened).collect();
+        opened.sort_unstable_by_key(|opened| opened.opening.request_id);
+        opened
+    }
+
+    /// Writes the row of a request that is still open.
+    fn insert_opened(&mut self, opened: &Opened<'_>) -> rusqlite::Result<()> {
+        self.open(opened.opening)?;
+        match opened.last {
+            Some(last) => self.raise(&Raise { reserved: opened.reserved, ..last.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the whole row; where its opening is impossible, the row that its settlement makes alone, so that its cost is not lost.
+    fn complete_or_close(&mut self, opened: &Opened<'_>, closing: &Closing) -> rusqlite::Result<()> {
+        match self.complete(opened, closing) {
+            Err(error) if is_about_the_entry(&error) => {
+                self.refuse(&error, closing.request_id);
                 self.close(closing)
             }
+            other => other,
         }
+    }
+
+    /// Reports an entry that the database takes for impossible.
+    fn refuse(&mut self, error: &rusqlite::Error, id: RequestId) {
+        tracing::error!(%error, request_id = %id, "the ledger refuses an entry");
+        self.refused += 1;
+    }
+
+    /// Lets a batch go on where the entry itself is at fault.
+    fn unless_refused(&mut self, result: rusqlite::Result<()>, id: RequestId) -> rusqlite::Result<()> {
+        match result {
+            Err(error) if is_about_the_entry(&error) => {
+                self.refuse(&error, id);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Writes the whole row of a request that was opened and settled within the batch.
+    fn complete(&mut self, opened: &Opened<'_>, closing: &Closing) -> rusqlite::Result<()> {
+        let Opened { opening, reserved, .. } = opened;
+        let tokens = &closing.tokens;
+        let written = self
+            .transaction
+            .prepare_cached(
+                "INSERT INTO requests (id, tenant, at, ended_at, dialect, requested, complexity, provider, model, outcome, cache, \
+                 reserved, cost, saved, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, \
+                 estimated, latency_ms, ttft_ms, rates, tags, attempts, decision) \
+                 VALUES (:id, :tenant, :at, :ended_at, :dialect, :requested, :complexity, :provider, :model, :outcome, :cache, \
+                 :reserved, :cost, :saved, :input, :cached_input, :cache_write, :output, :reasoning, \
+                 :estimated, :latency, :ttft, :rates, :tags, :attempts, :decision) ON CONFLICT (id) DO NOTHING",
+            )?
+            .execute(named_params! {
+                ":id": opening.request_id.as_bytes(),
+                ":tenant": opening.tenant.as_str(),
+                ":at": nanos(opening.at),
+                ":ended_at": nanos(closing.at),
+                ":dialect": opening.dialect,
+                ":requested": opening.requested,
+                ":complexity": opening.complexity,
+                ":provider": closing.provider.as_str(),
+                ":model": closing.model.as_str(),
+                ":outcome": closing.outcome.as_str(),
+                ":cache": opening.cache.as_str(),
+                ":reserved": reserved.0,
+                ":cost": closing.cost.0,
+                ":saved": closing.saved.0,
+                ":input": count(tokens.input),
+                ":cached_input": count(tokens.cached_input),
+                ":cache_write": count(tokens.cache_write),
+                ":output": count(tokens.output),
+                ":reasoning": count(tokens.reasoning),
+                ":estimated": closing.estimated,
+                ":latency": count(closing.latency_ms),
+                ":ttft": closing.ttft_ms.map(count),
+                ":rates": json(&opening.rates)?,
+                ":tags": json(&opening.tags)?,
+                ":attempts": json(&closing.attempts)?,
+                ":decision": &*opening.decision,
+            })?;
+        if written == 0 {
+            // The row is there from an earlier reading of the journal.
+            return self.close(closing);
+        }
+        self.spend(closing.tenant.as_str(), nanos(opening.at), closing.cost);
+        Ok(())
     }
 
     fn open(&mut self, opening: &Opening) -> rusqlite::Result<()> {
@@ -168,17 +294,23 @@ impl Rows<'_> {
     /// Settles a reserved row, and gives the instant at which it was admitted; `None` where there is no such row.
     fn settle(&mut self, closing: &Closing) -> rusqlite::Result<Option<i64>> {
         let tokens = &closing.tokens;
+        // Looked for by itself, for an update that returns a value builds a table of its own.
+        let reserved: Option<(i64, i64)> = self
+            .transaction
+            .prepare_cached("SELECT seq, at FROM requests WHERE id = ?1 AND outcome = 'reserved'")?
+            .query_row([closing.request_id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((seq, at)) = reserved else { return Ok(None) };
         self.transaction
             .prepare_cached(
                 "UPDATE requests SET ended_at = :ended_at, provider = :provider, model = :model, outcome = :outcome, cost = :cost, \
                  saved = :saved, input_tokens = :input, cached_input_tokens = :cached_input, cache_write_tokens = :cache_write, \
                  output_tokens = :output, reasoning_tokens = :reasoning, estimated = :estimated, latency_ms = :latency, \
-                 ttft_ms = :ttft, attempts = :attempts \
-                 WHERE id = :id AND outcome = 'reserved' RETURNING at",
+                 ttft_ms = :ttft, attempts = :attempts WHERE seq = :seq",
             )?
-            .query_row(
+            .execute(
                 named_params! {
-                    ":id": closing.request_id.as_bytes(),
+                    ":seq": seq,
                     ":ended_at": nanos(closing.at),
                     ":provider": closing.provider.as_str(),
                     ":model": closing.model.as_str(),
@@ -195,9 +327,8 @@ impl Rows<'_> {
                     ":ttft": closing.ttft_ms.map(count),
                     ":attempts": json(&closing.attempts)?,
                 },
-                |row| row.get(0),
-            )
-            .optional()
+            )?;
+        Ok(Some(at))
     }
 
     /// Opens a row for a settlement that has none, with what the settlement tells; `false` where there is one.
@@ -235,18 +366,30 @@ impl Rows<'_> {
     /// Adds what was spent to the days' totals, saturating: an absurd cost must not stop the ledger.
     fn save_spend(self) -> rusqlite::Result<()> {
         for ((tenant, day), cost) in self.spent {
-            let before = self
-                .transaction
-                .prepare_cached("SELECT cost FROM spend WHERE tenant = ?1 AND day = ?2")?
-                .query_row((&tenant, day), |row| row.get(0))
-                .optional()?
-                .map_or(NanoUsd::ZERO, NanoUsd);
-            self.transaction
-                .prepare_cached("INSERT OR REPLACE INTO spend (tenant, day, cost) VALUES (?1, ?2, ?3)")?
-                .execute((&tenant, day, (before + cost).0))?;
+            add_spend(self.transaction, &tenant, day, cost)?;
         }
         Ok(())
     }
+}
+
+/// Adds to what a tenant's day has cost.
+pub(in crate::store) fn add_spend(
+    connection: &Connection,
+    tenant: &str,
+    day: i64,
+    cost: NanoUsd,
+) -> rusqlite::Result<()> {
+    let before = connection
+        .prepare_cached("SELECT cost FROM spend WHERE tenant = ?1 AND day = ?2")?
+        .query_row((tenant, day), |row| row.get(0))
+        .optional()?
+        .map_or(NanoUsd::ZERO, NanoUsd);
+    connection.prepare_cached("INSERT OR REPLACE INTO spend (tenant, day, cost) VALUES (?1, ?2, ?3)")?.execute((
+        tenant,
+        day,
+        (before + cost).0,
+    ))?;
+    Ok(())
 }
 
 fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {

@@ -1,0 +1,418 @@
+//! The shapes of the answers, as the OpenAPI document shows them.
+//!
+//! The types that answers are made of belong to the actors and the store, which know nothing of HTTP; these describe what they look like
+//! from outside. A test holds real answers against them.
+
+#![expect(dead_code, reason = "they describe and are never made")]
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// An amount in USD as a decimal string with nine places.
+#[derive(Serialize, ToSchema)]
+#[schema(example = "0.000258450", pattern = r"^-?\d+\.\d{9}$")]
+pub(super) struct Usd(String);
+
+/// An instant, RFC 3339.
+#[derive(Serialize, ToSchema)]
+#[schema(format = DateTime)]
+pub(super) struct Instant(String);
+
+/// Shapes of answers that are only ever written.
+macro_rules! shapes {
+    ($($(#[$about:meta])* $name:ident { $($(#[$on:meta])* $field:ident: $type:ty),* $(,)? })*) => {
+        $($(#[$about])* #[derive(Serialize, ToSchema)] #[serde(deny_unknown_fields)]
+        pub(super) struct $name { $($(#[$on])* $field: $type),* })*
+    };
+}
+
+shapes! {
+    /// What is settled for a tenant; what is left out is not limited.
+    Policy {
+        /// Whether the operator's keys serve it where it has none of its own.
+        operator_keys: Option<bool>,
+        /// The models that it may use, each as `model` or `provider/model`; all where null.
+        models: Option<Vec<String>>,
+        /// The most that it may spend in a period, in USD: a decimal string or a number.
+        #[schema(value_type = Option<String>)]
+        budget_usd: Option<Usd>,
+        budget_period: Option<BudgetPeriod>,
+        requests_per_minute: Option<u64>,
+        tokens_per_minute: Option<u64>,
+        max_concurrent: Option<u64>,
+        /// The complexity, 0 to 1, of a request that has nothing to be scored by.
+        default_complexity: Option<f64>,
+    }
+
+    /// A tenant as it is kept.
+    TenantRecord {
+        id: String,
+        operator_keys: bool,
+        models: Option<Vec<String>>,
+        budget_usd: Option<Usd>,
+        budget_period: BudgetPeriod,
+        requests_per_minute: Option<u64>,
+        tokens_per_minute: Option<u64>,
+        max_concurrent: Option<u64>,
+        default_complexity: Option<f64>,
+        created_at: Option<Instant>,
+        updated_at: Option<Instant>,
+    }
+
+    /// A tenant with what it has spent.
+    Tenant {
+        id: String,
+        operator_keys: bool,
+        models: Option<Vec<String>>,
+        budget_usd: Option<Usd>,
+        budget_period: BudgetPeriod,
+        requests_per_minute: Option<u64>,
+        tokens_per_minute: Option<u64>,
+        max_concurrent: Option<u64>,
+        default_complexity: Option<f64>,
+        created_at: Option<Instant>,
+        updated_at: Option<Instant>,
+        spent: Spent,
+    }
+
+    /// What a tenant has spent, by UTC.
+    Spent {
+        day_usd: Usd,
+        month_usd: Usd,
+        /// Held by requests in flight.
+        held_usd: Usd,
+        in_flight: u64,
+    }
+
+    /// Tenants by name.
+    Tenants {
+        tenants: Vec<Tenant>,
+        next_cursor: Option<String>,
+    }
+
+    /// A tenant that is no more.
+    RemovedTenant {
+        tenant: String,
+        removed: bool,
+        /// Whether its ledger rows went too.
+        ledger_purged: bool,
+    }
+
+    /// A tenant's provider keys.
+    Keys {
+        tenant: String,
+        keys: Vec<Key>,
+    }
+
+    /// What is shown of a provider key.
+    Key {
+        provider: String,
+        /// Its last characters: `…abcd`.
+        hint: String,
+        updated_at: Instant,
+    }
+
+    /// A tenant's client tokens.
+    Tokens {
+        tenant: String,
+        tokens: Vec<Token>,
+    }
+
+    /// What is shown of a client token.
+    Token {
+        id: String,
+        created_at: Instant,
+        expires_at: Option<Instant>,
+        last_used_at: Option<Instant>,
+    }
+
+    /// A client token, once.
+    IssuedToken {
+        id: String,
+        token: String,
+        tenant: String,
+        created_at: Instant,
+        expires_at: Option<Instant>,
+    }
+
+    /// A client token that no longer holds.
+    RevokedToken {
+        id: String,
+        tenant: String,
+        revoked: bool,
+    }
+
+    /// A tenant's figures.
+    TenantStats {
+        tenant: String,
+        since: Instant,
+        until: Instant,
+        requests: u64,
+        errors: u64,
+        cache_hits: u64,
+        unsettled: u64,
+        cost_usd: Usd,
+        saved_usd: Usd,
+        tokens: StatsTokens,
+        latency_ms: Ranks,
+        ttft_ms: Ranks,
+        success_rate: Option<f64>,
+        providers: BTreeMap<String, Totals>,
+        models: BTreeMap<String, Totals>,
+    }
+
+    /// Figures of some calls.
+    Totals {
+        requests: u64,
+        errors: u64,
+        cache_hits: u64,
+        unsettled: u64,
+        cost_usd: Usd,
+        saved_usd: Usd,
+        tokens: StatsTokens,
+        latency_ms: Ranks,
+        ttft_ms: Ranks,
+        success_rate: Option<f64>,
+    }
+
+    /// Tokens; `input` holds `cached_input`, `output` holds `reasoning`.
+    StatsTokens {
+        input: u64,
+        cached_input: u64,
+        output: u64,
+        reasoning: u64,
+    }
+
+    /// Tokens; `input` holds `cached_input` and `cache_write`, `output` holds `reasoning`.
+    TokenCounts {
+        input: u64,
+        cached_input: u64,
+        cache_write: u64,
+        output: u64,
+        reasoning: u64,
+    }
+
+    /// Milliseconds by nearest rank.
+    Ranks {
+        p50: Option<u64>,
+        p95: Option<u64>,
+        p99: Option<u64>,
+    }
+
+    /// Milliseconds with the samples that they stand on.
+    Percentiles {
+        p50: u64,
+        p95: u64,
+        p99: u64,
+        samples: u64,
+    }
+
+    /// Figures over time.
+    SeriesSet {
+        since: Instant,
+        until: Instant,
+        step_seconds: f64,
+        total: Flow,
+        series: Vec<Series>,
+    }
+
+    /// One named line of a plot.
+    Series {
+        name: String,
+        requests: u64,
+        errors: u64,
+        cost_usd: Usd,
+        saved_usd: Usd,
+        points: Vec<Flow>,
+    }
+
+    /// Figures of a stretch of time.
+    Flow {
+        requests: u64,
+        errors: u64,
+        cost_usd: Usd,
+        saved_usd: Usd,
+    }
+
+    /// Ledger rows.
+    RequestPage {
+        requests: Vec<Request>,
+        next_cursor: Option<String>,
+    }
+
+    /// A ledger row.
+    Request {
+        request_id: String,
+        tenant: String,
+        at: Instant,
+        dialect: String,
+        requested: String,
+        provider: String,
+        model: String,
+        complexity: f64,
+        outcome: Outcome,
+        attempts: Vec<Attempt>,
+        tokens: TokenCounts,
+        estimated: bool,
+        cost_usd: Usd,
+        reserved_usd: Usd,
+        saved_usd: Usd,
+        latency_ms: Option<u64>,
+        ttft_ms: Option<u64>,
+        cache: CacheUse,
+        tags: Vec<String>,
+        /// As `POST /v1/route` shows it.
+        #[schema(value_type = Object)]
+        decision: (),
+    }
+
+    /// One upstream call.
+    Attempt {
+        provider: String,
+        model: String,
+        outcome: Outcome,
+        status: Option<u16>,
+        latency_ms: u64,
+        cost_usd: Usd,
+        fault: Option<String>,
+    }
+
+    /// Providers as configured.
+    Providers {
+        providers: Vec<Provider>,
+    }
+
+    /// A provider; from `circuit` on only where it is enabled.
+    Provider {
+        name: String,
+        enabled: bool,
+        dialect: String,
+        base_url: String,
+        operator_key: bool,
+        max_in_flight: u64,
+        max_queue: u64,
+        circuit: Option<Circuit>,
+        reach: Option<Health>,
+        in_flight: Option<u64>,
+        queue_depth: Option<u64>,
+        models: Option<BTreeMap<String, Health>>,
+        requests: Option<u64>,
+        errors: Option<u64>,
+        latency_ms: Option<Percentiles>,
+        ttft_ms: Option<Percentiles>,
+    }
+
+    /// What is known of a model, or of whether a provider can be reached.
+    Health {
+        circuit: Circuit,
+        open_since: Option<Instant>,
+        open_for_ms: Option<u64>,
+        open_because: Option<String>,
+        ok: u64,
+        failed: u64,
+        success_rate: f64,
+        penalty: f64,
+        calls: u64,
+        failures: u64,
+        cost_usd: Usd,
+        tokens: TokenCounts,
+        latency_ms: f64,
+        ttft_ms: f64,
+        last_error: Option<LastError>,
+    }
+
+    /// The last error of a model.
+    LastError {
+        at: Instant,
+        fault: String,
+        message: String,
+    }
+
+    /// The global aggregate.
+    Metrics {
+        since: Option<Instant>,
+        total: Aggregate,
+        providers: BTreeMap<String, Aggregate>,
+        requests_under_way: u64,
+    }
+
+    /// What happened at a provider or with a model.
+    Aggregate {
+        requests: u64,
+        errors: u64,
+        cost_usd: Usd,
+        tokens: TokenCounts,
+        latency_ms: Percentiles,
+        ttft_ms: Percentiles,
+        /// Of a provider.
+        #[schema(value_type = Option<Object>)]
+        models: (),
+        /// Of a provider.
+        queue_depth: Option<u64>,
+        /// Of a provider.
+        in_flight: Option<u64>,
+    }
+
+    /// An actor of the tree.
+    Actor {
+        name: String,
+        kind: String,
+        status: ActorStatus,
+        since: Instant,
+        restarts: u64,
+        messages: u64,
+        mailbox: u64,
+        in_flight: u64,
+        last_failure: Option<Failure>,
+        #[schema(no_recursion)]
+        children: Vec<Actor>,
+    }
+
+    /// The last failure of an actor.
+    Failure {
+        at: Instant,
+        reason: String,
+    }
+
+    /// An actor that was told to fail.
+    Restarting {
+        name: String,
+        status: String,
+    }
+
+    /// What a reload changed.
+    Reloaded {
+        changed: Vec<Change>,
+    }
+
+    /// A changed key of the configuration.
+    Change {
+        key: String,
+        change: String,
+        /// Whether it holds now; a restart is needed where it does not.
+        applied: bool,
+    }
+}
+
+/// Names of a closed set.
+macro_rules! names {
+    ($($(#[$about:meta])* $name:ident { $($value:ident),* $(,)? })*) => {
+        $($(#[$about])* #[derive(Serialize, ToSchema)] #[serde(rename_all = "snake_case")]
+        pub(super) enum $name { $($value),* })*
+    };
+}
+
+names! {
+    /// Calendar days or months of UTC.
+    BudgetPeriod { Day, Month }
+    /// How a request ended; `reserved` while it is open.
+    Outcome { Reserved, Ok, Cancelled, Truncated, Failed, Unsettled }
+    /// What the cache had to do with it.
+    CacheUse { Hit, Miss, Off }
+    /// The state of a circuit.
+    Circuit { Closed, HalfOpen, Open }
+    /// Whether an actor runs.
+    ActorStatus { Starting, Running, Restarting, Stopped }
+}
