@@ -124,8 +124,8 @@ pub(super) struct Complexity {
     optional: usize,
     /// Properties whose value is of one of several types.
     unions: usize,
-    /// Whether a schema contains itself.
-    is_recursive: bool,
+    /// Whether a schema contains itself, or leads from reference to reference further than anybody would follow.
+    is_endless: bool,
 }
 
 /// The references on the way through a schema.
@@ -139,6 +139,8 @@ struct References<'s> {
 impl Complexity {
     const MOST_OPTIONAL: usize = 24;
     const MOST_UNIONS: usize = 16;
+    /// Of AiPipe's own: the walk is recursive.
+    const MOST_REFERENCES: usize = 64;
 
     /// Counts one more schema.
     pub(super) fn add(&mut self, schema: &RawValue) {
@@ -152,16 +154,17 @@ impl Complexity {
         let beyond = |count: usize, most: usize, what: &str| {
             (count > most).then(|| format!("at most {most} {what} in strict schemas, not {count}"))
         };
-        let recursive = self.is_recursive.then(|| "no strict schema that contains itself".to_owned());
-        recursive
+        let endless = self.is_endless.then(|| "no strict schema that contains itself".to_owned());
+        endless
             .or_else(|| beyond(self.optional, Self::MOST_OPTIONAL, "optional properties"))
             .or_else(|| beyond(self.unions, Self::MOST_UNIONS, "properties of several types"))
     }
 
     fn node<'s>(&mut self, node: &'s Value, root: &'s Value, references: &mut References<'s>) {
         if let Some(reference) = node.get("$ref").and_then(Value::as_str) {
-            if reference == "#" || references.open.contains(&reference) {
-                self.is_recursive = true;
+            let is_far = references.open.len() >= Self::MOST_REFERENCES;
+            if is_far || reference == "#" || references.open.contains(&reference) {
+                self.is_endless = true;
                 return;
             }
             // Once each: references to references multiply.
