@@ -222,6 +222,11 @@ impl Model {
     pub fn own_tokens(&self, estimate: u64) -> u64 {
         (estimate as f64 * self.token_ratio).ceil() as u64
     }
+
+    /// The context in tokens that all models count alike: by it two models are compared.
+    pub fn room(&self) -> f64 {
+        self.context_tokens as f64 / self.token_ratio
+    }
 }
 
 /// All models, sorted by provider and id, with the ways to find them.

@@ -40,6 +40,8 @@ pub enum Fault {
     ClientDeadline,
     /// The client left.
     ClientGone,
+    /// This machine has no descriptor, port or memory left for a connection.
+    Shortage,
 }
 
 /// Whether the same model may be tried again.
@@ -113,6 +115,7 @@ impl Fault {
             Self::Malformed => "malformed",
             Self::ClientDeadline => "client_deadline",
             Self::ClientGone => "client_gone",
+            Self::Shortage => "shortage",
         }
     }
 
@@ -122,7 +125,7 @@ impl Fault {
             Self::Request | Self::ContextLength | Self::ContentPolicy | Self::ModelMissing => true,
             Self::Key | Self::Quota | Self::RateLimited | Self::Overloaded | Self::Upstream => true,
             Self::Unreachable | Self::Broken | Self::Silent | Self::Stalled | Self::Malformed => false,
-            Self::ClientDeadline | Self::ClientGone => false,
+            Self::ClientDeadline | Self::ClientGone | Self::Shortage => false,
         }
     }
 
@@ -134,7 +137,7 @@ impl Fault {
         let (retry, failover, blame, status, code) = match self {
             Self::Request => (No, Next, Nobody, None, None),
             Self::ContextLength => (No, Next, Nobody, None, Some("context_length_exceeded")),
-            Self::ContentPolicy => (No, Stay, Nobody, None, None),
+            Self::ContentPolicy => (No, Next, Nobody, None, None),
             Self::ModelMissing => (No, Next, KeyAndModel, None, None),
             Self::Key => (No, Elsewhere, Key, Some(502), Some("upstream_error")),
             Self::Quota => (No, Elsewhere, Key, Some(502), Some("upstream_error")),
@@ -148,6 +151,7 @@ impl Fault {
             Self::Malformed => (No, Elsewhere, Model, Some(502), Some("upstream_malformed")),
             Self::ClientDeadline => (No, Stay, Nobody, Some(504), Some("upstream_timeout")),
             Self::ClientGone => (No, Stay, Nobody, Some(499), Some("client_closed_request")),
+            Self::Shortage => (Once, Next, Nobody, Some(503), Some("provider_unavailable")),
         };
         Consequence { retry, failover, blame, status, code }
     }

@@ -185,6 +185,40 @@ pub struct Closing {
     pub ttft_ms: Option<u64>,
 }
 
+/// The hash of an id of something that a provider keeps, or of something that it encrypted: what is kept of either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IssuedHash(pub u128);
+
+impl Serialize for IssuedHash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:032x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for IssuedHash {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u128::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a provider issued to a tenant with one answer: nobody else may name it, and nobody but that provider, with that key, has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    /// The request that was answered.
+    pub request_id: RequestId,
+    /// To whom.
+    pub tenant: TenantId,
+    /// By whom.
+    pub provider: ProviderId,
+    /// The hash of the provider's key that the call was made with.
+    pub key: IssuedHash,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub hashes: Vec<IssuedHash>,
+}
+
 /// The ledger cannot take a record: the request must not be dispatched.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the ledger cannot be written: {0}")]
@@ -215,4 +249,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// # Errors
     /// When the record could not be made durable.
     fn open_and_close(&self, opening: &Opening, closing: &Closing) -> Result<(), LedgerUnavailable>;
+
+    /// Records what a provider issued. What cannot be recorded is forgotten: then nobody may name it.
+    fn issue(&self, issued: &Issued);
 }

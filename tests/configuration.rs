@@ -63,7 +63,9 @@ fn without_a_file_the_defaults_of_the_contract_hold() {
     assert_eq!(config.database.path, Path::new("/home/ada/.local/share/aipipe/aipipe.db"));
     assert_eq!(config.database.synchronous, Synchronous::Normal);
     assert_eq!(config.log, "info");
+    assert_eq!(config.server.drain_timeout, Duration::from_secs(600));
     assert_eq!(config.limits.max_body_bytes, 33_554_432);
+    assert_eq!((config.limits.max_buffered_bytes, config.limits.max_connections), (536_870_912, 10_000));
     assert_eq!(config.tenants.auth, TenantAuth::Header);
     assert!(!config.tenants.auto_create);
     assert_eq!(config.tenants.max, 10_000);
@@ -427,7 +429,7 @@ fn the_built_in_catalogue_has_what_routing_needs() {
         mini.rates.unwrap().cost(&Tokens { input: 123, output: 400, ..Tokens::default() }).to_string(),
         "0.000258450"
     );
-    assert!(mini.auto && (mini.quality - 0.11).abs() < 0.005);
+    assert!(mini.auto && (mini.quality - 0.093).abs() < 0.005);
     assert!(config.catalogue.at_provider("openai", "gpt-4.1-nano").is_none(), "retired before the catalogue was made");
 }
 
@@ -475,7 +477,7 @@ fn the_benchmark_catalogue_switches_where_it_says() {
     // adjusted = raw / quality^((complexity - 0.25) * 6) is equal for both at:
     let exponent = (cost(sonnet) / cost(mini)).ln() / (sonnet.quality / mini.quality).ln();
     let complexity = 0.25 + exponent / 6.0;
-    assert!((0.73..0.76).contains(&complexity), "{complexity}");
+    assert!((0.71..0.735).contains(&complexity), "{complexity}");
 }
 
 #[test]

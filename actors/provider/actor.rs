@@ -173,7 +173,10 @@ impl Provider {
 pub struct Incarnation {
     book: Book,
     published: Instant,
+    /// Whether the book holds what is not published.
     dirty: bool,
+    /// Whether a tick is on its way.
+    awaits_tick: bool,
 }
 
 impl Behaviour for Provider {
@@ -185,7 +188,7 @@ impl Behaviour for Provider {
     }
 
     fn start(&self) -> Incarnation {
-        Incarnation { book: (*self.snapshot()).clone(), published: Instant::now(), dirty: false }
+        Incarnation { book: (*self.snapshot()).clone(), published: Instant::now(), dirty: false, awaits_tick: false }
     }
 
     fn handle(&self, state: &mut Incarnation, message: Message) {
@@ -195,11 +198,14 @@ impl Behaviour for Provider {
         }
     }
 
-    fn tick_interval(&self) -> Option<Duration> {
-        Some(Duration::from_secs(1))
+    fn next_tick(&self, state: &mut Incarnation) -> Option<Duration> {
+        let asks = state.dirty && !state.awaits_tick;
+        state.awaits_tick |= asks;
+        asks.then_some(PUBLISH_AFTER)
     }
 
     fn tick(&self, state: &mut Incarnation) {
+        state.awaits_tick = false;
         if state.dirty {
             self.publish(state);
         }

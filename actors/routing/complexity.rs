@@ -138,6 +138,20 @@ impl Weights {
         self.bias + weighted + self.trees.iter().map(|tree| tree.of(features)).sum::<f64>()
     }
 
+    /// What each thing counted adds to the log-odds: how much lower they would be without it, the strongest first.
+    pub fn movers(&self, features: &Features) -> Vec<(Measure, f64)> {
+        let whole = self.log_odds(features, &Signals::from(features));
+        let mut movers: Vec<_> = Measure::all()
+            .filter(|&measure| features.get(measure) > 0)
+            .map(|measure| {
+                let without = features.without(measure);
+                (measure, whole - self.log_odds(&without, &Signals::from(&without)))
+            })
+            .collect();
+        movers.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+        movers
+    }
+
     /// The curve at some log-odds: straight between its points, level beyond them.
     fn complexity(&self, log_odds: f64) -> f64 {
         let mut before: Option<(f64, f64)> = None;
@@ -228,6 +242,19 @@ mod tests {
         for (text, expected) in [("so it", 0.1), ("prime matrix", 0.2), ("so it is", 0.3), ("prime matrix it", 0.4)] {
             assert!((assessed(text, &weights).complexity.get() - expected).abs() < 1e-9, "{text}");
         }
+    }
+
+    #[test]
+    fn what_moved_the_score_is_told_the_strongest_first() {
+        let features = Features::measure(&AskView {
+            current: "Prove that the prime is infinite.",
+            user_turns: 1,
+            ..AskView::default()
+        });
+        let movers = Weights::default().movers(&features);
+        let named: Vec<_> = movers.iter().map(|(measure, _)| *measure).collect();
+        assert!(named.contains(&Measure::Prove) && named.contains(&Measure::Maths), "{movers:?}");
+        assert!(movers.windows(2).all(|pair| pair[0].1.abs() >= pair[1].1.abs()), "{movers:?}");
     }
 
     #[test]

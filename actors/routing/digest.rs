@@ -16,6 +16,8 @@ pub enum ClientDialect {
     Gemini,
     /// Anthropic Messages.
     Messages,
+    /// OpenAI Responses.
+    Responses,
 }
 
 impl ClientDialect {
@@ -26,6 +28,7 @@ impl ClientDialect {
             Self::Embeddings => "embeddings",
             Self::Gemini => "gemini",
             Self::Messages => "messages",
+            Self::Responses => "responses",
         }
     }
 }

@@ -34,6 +34,11 @@ pub trait Behaviour: Send + Sync + 'static {
         None
     }
 
+    /// Asked after each message: when a further [`Behaviour::tick`] is wanted. Each `Some` brings one.
+    fn next_tick(&self, _state: &mut Self::State) -> Option<Duration> {
+        None
+    }
+
     /// Time has passed.
     fn tick(&self, _state: &mut Self::State) {}
 
@@ -126,13 +131,16 @@ impl<B: Behaviour> Actor for Worker<B> {
     #[expect(clippy::panic, reason = "a crash that the operator asks for is a real one")]
     async fn handle(
         &self,
-        _: ActorRef<Self::Msg>,
+        myself: ActorRef<Self::Msg>,
         envelope: Self::Msg,
         incarnate: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match envelope {
             Envelope::Work(message, _slot) => {
                 incarnate.behaviour.handle(&mut incarnate.state, message);
+                if let Some(wait) = incarnate.behaviour.next_tick(&mut incarnate.state) {
+                    myself.send_after(wait, || Envelope::Tick);
+                }
                 incarnate.address.gauges().count_handled();
             }
             Envelope::Tick => incarnate.behaviour.tick(&mut incarnate.state),

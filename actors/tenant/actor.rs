@@ -26,8 +26,8 @@ use crate::routing::digest::Digest;
 use crate::routing::preferences::CacheMode;
 use crate::runtime::{Address, Behaviour};
 
-/// Complexity assumed where there is nothing to score by and the tenant has no default of its own.
-pub const DEFAULT_COMPLEXITY: f64 = 0.5;
+/// Complexity assumed where there is nothing to score by and the tenant has no default of its own: where quality begins to count.
+pub const DEFAULT_COMPLEXITY: f64 = 0.25;
 
 /// The enabled providers with their actors, by name.
 pub type Providers = HashMap<ProviderId, (Arc<Provider>, Address<provider::Message>)>;

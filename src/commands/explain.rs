@@ -13,9 +13,10 @@ use aipipe_actors::clock::{Clock, SystemClock};
 use aipipe_actors::identity::{RequestId, TenantId};
 use aipipe_actors::routing::choice::{Situation, Standing};
 use aipipe_actors::routing::complexity::assess;
-use aipipe_actors::routing::decision::{Decision, Reason, adjusted_cost, exponent, twelve_digits};
+use aipipe_actors::routing::decision::{Basis, Decision, Reason, Weighed, adjusted_cost, exponent, twelve_digits};
 use aipipe_actors::routing::digest::ClientDialect;
 use aipipe_actors::routing::preferences::Preferences;
+use aipipe_actors::routing::signals::Features;
 use aipipe_actors::tenant::account::day_of;
 use aipipe_actors::tenant::{DEFAULT_COMPLEXITY, scored};
 use anyhow::Context;
@@ -25,6 +26,8 @@ use comfy_table::{CellAlignment, Table};
 use super::{configuration, print};
 use crate::config::{self, Config};
 use crate::dialects::client::Addressed;
+use crate::dialects::issued::Holdings;
+use crate::dialects::openai_chat::scan::scan;
 use crate::dialects::scan::PromptHasher;
 use crate::dialects::surface;
 use crate::gateway::Setup;
@@ -57,8 +60,8 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> ExitCode {
         Err(code) => return code,
     };
     match explain(config, arguments) {
-        Ok(decision) if arguments.json => print(&format!("{:#}\n", decision.to_json())),
-        Ok(decision) => print(&page(&decision)),
+        Ok(explained) if arguments.json => print(&format!("{:#}\n", explained.decision.to_json())),
+        Ok(explained) => print(&page(&explained)),
         Err(error) => {
             eprintln!("aipipe explain: {error:#}");
             ExitCode::FAILURE
@@ -66,7 +69,48 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Decision> {
+/// A decision, and what in the prompt moved its score.
+struct Explained {
+    decision: Decision,
+    movers: Vec<Mover>,
+}
+
+/// Something counted that moved the score.
+struct Mover {
+    name: &'static str,
+    count: u32,
+    /// What it adds to the log-odds.
+    adds: f64,
+    words: Vec<String>,
+}
+
+/// Movers that are shown.
+const MOVERS: usize = 8;
+/// Words that are shown of each.
+const WORDS: usize = 4;
+/// Bytes of a word that is shown at most: without spaces a whole sentence is one.
+const LONGEST_WORD: usize = 40;
+/// What moves the log-odds by less is not told.
+const LEAST: f64 = 0.02;
+
+/// What moved the score of a body, the strongest first.
+fn movers(body: &str) -> anyhow::Result<Vec<Mover>> {
+    let scanned = scan(body.as_bytes())?;
+    let ask = scanned.found.ask();
+    let features = Features::measure(&ask.view());
+    let strongest = config::shipped_weights().movers(&features).into_iter().filter(|(_, adds)| adds.abs() >= LEAST);
+    Ok(strongest
+        .take(MOVERS)
+        .map(|(measure, adds)| {
+            let words =
+                if measure.is_of_words() { Features::words_of(ask.view().current, measure) } else { Vec::new() };
+            let words = words.into_iter().filter(|word| word.len() <= LONGEST_WORD).take(WORDS).map(str::to_owned);
+            Mover { name: measure.name(), count: features.get(measure), adds, words: words.collect() }
+        })
+        .collect())
+}
+
+fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Explained> {
     let body = body(arguments)?;
     let tenant = TenantId::parse(&arguments.tenant)?;
     let reader = Reader::open(&config.database.path)?;
@@ -85,7 +129,7 @@ fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Decision> {
         wishes: Preferences::default(),
         along: http::HeaderMap::new(),
     };
-    let digest = prepare::digest(&*request, label, &setup, &PromptHasher::default())
+    let digest = prepare::digest(&*request, label, &setup, &PromptHasher::default(), &Holdings::default())
         .map_err(|refusal| anyhow::anyhow!(refusal.message))?;
     let default = policy.default_complexity.unwrap_or(DEFAULT_COMPLEXITY);
     let assessed = assess(&digest.features, &config::shipped_weights(), default);
@@ -108,7 +152,7 @@ fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Decision> {
             Standing::Barred(Reason::NoKey)
         }
     });
-    Ok(choice.decision)
+    Ok(Explained { decision: choice.decision, movers: movers(&body)? })
 }
 
 /// The chat body to be explained: as given, or made of a prompt.
@@ -130,7 +174,8 @@ fn body(arguments: &Arguments) -> anyhow::Result<String> {
 }
 
 /// The decision as a person reads it.
-fn page(decision: &Decision) -> String {
+fn page(explained: &Explained) -> String {
+    let decision = &explained.decision;
     let signals = decision.signals;
     let mut page = String::new();
     for (name, value) in [
@@ -143,6 +188,19 @@ fn page(decision: &Decision) -> String {
     ] {
         line(&mut page, format_args!("{name:<11} {value:>5.3}  {}", bar(value)));
     }
+    let basis = match decision.basis {
+        Basis::Scored => "scored",
+        Basis::None => "nothing to score by: the tenant's default",
+        Basis::Override => "as the request says",
+    };
+    line(&mut page, format_args!("{:<19}{basis}", ""));
+    if decision.basis == Basis::Scored {
+        line(&mut page, format_args!("\nwhat moved it (log-odds that a cheap model fails)"));
+        for mover in &explained.movers {
+            let words = if mover.words.is_empty() { String::new() } else { format!("  {}", mover.words.join(", ")) };
+            line(&mut page, format_args!("  {:>+6.2}  {} ×{}{words}", mover.adds, mover.name, mover.count));
+        }
+    }
     let exponent = exponent(decision.complexity);
     line(&mut page, format_args!("\nexponent    max(0, {:.3} - 0.25) * 6 = {exponent:.3}", decision.complexity));
     line(
@@ -150,10 +208,35 @@ fn page(decision: &Decision) -> String {
         format_args!("tokens      {} in, {} out expected\n", decision.input_tokens, decision.output_tokens),
     );
     line(&mut page, format_args!("{}", table(decision, exponent)));
-    if decision.chosen().is_none() {
-        line(&mut page, format_args!("no model can serve this request"));
+    match decision.chosen() {
+        None => line(&mut page, format_args!("no model can serve this request")),
+        Some(chosen) => {
+            if let Some(text) = break_even(chosen, decision) {
+                line(&mut page, format_args!("\n{text}"));
+            }
+        }
     }
     page
+}
+
+/// From which complexity on, or up to which, the second would be chosen instead of the first: where
+/// `raw / quality ^ ((complexity - 0.25) * 6) * penalty` is the same for both.
+fn break_even(chosen: &Weighed, decision: &Decision) -> Option<String> {
+    let second =
+        decision.candidates.get(1).filter(|second| second.reason.is_none() && decision.requested == prepare::AUTO)?;
+    let name = format!("{}/{}", second.provider, second.model);
+    let dearer = (second.raw?.as_usd_f64() * second.penalty / (chosen.raw?.as_usd_f64() * chosen.penalty)).ln();
+    let better = (second.quality / chosen.quality).ln();
+    let complexity = 0.25 + dearer / better / 6.0;
+    Some(match better {
+        better if better > 0.0 && complexity <= 1.0 => {
+            format!("{name} would be chosen from a complexity of {complexity:.3} on")
+        }
+        better if better < 0.0 && dearer < 0.0 => {
+            format!("{name} would be chosen up to a complexity of {complexity:.3}")
+        }
+        _ => format!("{name} would be chosen at no complexity"),
+    })
 }
 
 fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
@@ -165,11 +248,12 @@ fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
 fn table(decision: &Decision, exponent: f64) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(["rank", "model", "raw cost $", "quality", "adjusted $", "penalty", "verdict"]);
+    table.set_header(["rank", "model", "raw cost $", "quality", "adjusted $", "penalty", "effective $", "verdict"]);
     let mut rank = 0;
     for candidate in &decision.candidates {
         let raw = candidate.raw.map(|raw| raw.to_string()).unwrap_or_default();
-        let adjusted = candidate.raw.map(|raw| twelve_digits(adjusted_cost(raw, candidate.quality, exponent)));
+        let adjusted = candidate.raw.map(|raw| adjusted_cost(raw, candidate.quality, exponent));
+        let effective = adjusted.map(|cost| twelve_digits(cost * candidate.penalty));
         let verdict = match (&candidate.reason, rank) {
             (Some(reason), _) => reason.name(),
             (None, 0) => "chosen".to_owned(),
@@ -181,12 +265,13 @@ fn table(decision: &Decision, exponent: f64) -> Table {
             format!("{}/{}", candidate.provider, candidate.model),
             raw,
             format!("{:.3}", candidate.quality),
-            adjusted.unwrap_or_default(),
+            adjusted.map(twelve_digits).unwrap_or_default(),
             format!("{:.2}", candidate.penalty),
+            effective.unwrap_or_default(),
             verdict,
         ]);
     }
-    for column in [0, 2, 3, 4, 5] {
+    for column in [0, 2, 3, 4, 5, 6] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }

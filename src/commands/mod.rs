@@ -1,5 +1,6 @@
 //! The program's commands, one file each.
 
+mod benchmark;
 mod check;
 mod demo;
 mod doctor;
@@ -9,6 +10,7 @@ mod reconcile;
 mod rekey;
 mod reprice;
 mod serve;
+mod service;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -62,6 +64,8 @@ enum Command {
     Reconcile(reconcile::Arguments),
     /// Seal the stored provider keys with a new master key: AIPIPE_NEW_MASTER_KEY, or one that is made
     Rekey,
+    /// Reproduce the published routing benchmark and its cost tables, offline
+    Benchmark(benchmark::Arguments),
 }
 
 /// Parses the arguments and runs the command they name.
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
         Some(Command::Reprice(arguments)) => reprice::run(file, &arguments),
         Some(Command::Reconcile(arguments)) => reconcile::run(file, &arguments),
         Some(Command::Rekey) => rekey::run(file),
+        Some(Command::Benchmark(arguments)) => benchmark::run(&arguments),
     }
 }
 

@@ -3,16 +3,19 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 
-use super::{INVALID, configuration};
+use super::{INVALID, configuration, service};
 use crate::config::Config;
 use crate::gateway::start::StartError;
 use crate::gateway::{Gateway, Source};
-use crate::http;
+use crate::http::{self, server::LAST_BYTES};
 use crate::store::StoreError;
 use crate::telemetry::log;
 
@@ -29,6 +32,7 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
             return ExitCode::from(INVALID);
         }
     };
+    raise_descriptors();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -46,41 +50,82 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
     }
 }
 
-/// 2 where another process serves the database or something must be set right first, 1 otherwise.
+/// 2 where something must be set right first, or another process serves the database; 1 where the next start may succeed.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<StartError>() {
-        Some(StartError::Store(StoreError::Locked { .. } | StoreError::MasterKey(_) | StoreError::Format { .. })) => {
-            ExitCode::from(INVALID)
-        }
+        Some(StartError::Store(store)) if needs_a_person(store) => ExitCode::from(INVALID),
         _ => ExitCode::FAILURE,
+    }
+}
+
+fn needs_a_person(error: &StoreError) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, DatabaseCorrupt, NotADatabase, PermissionDenied, ReadOnly};
+    match error {
+        StoreError::Locked { .. } | StoreError::MasterKey(_) | StoreError::Format { .. } => true,
+        StoreError::Unreadable(_) => true,
+        StoreError::File { source, .. } => {
+            use std::io::ErrorKind::{IsADirectory, NotADirectory, PermissionDenied};
+            matches!(source.kind(), IsADirectory | NotADirectory | PermissionDenied)
+        }
+        StoreError::Database(error) => matches!(
+            error.sqlite_error_code(),
+            Some(CannotOpen | DatabaseCorrupt | NotADatabase | PermissionDenied | ReadOnly)
+        ),
+        _ => false,
+    }
+}
+
+/// Each connection needs a file descriptor, and shells give few: as many as the system allows are taken.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::debug!(%error, "the limit of open files stays");
     }
 }
 
 async fn serve(config: Config, source: Source) -> anyhow::Result<()> {
     // From here on a signal is noticed, also one that comes while the store recovers.
     let mut signals = Signals::new()?;
-    let addr = config.server.addr;
-    let gateway = Gateway::start(config, source).await?;
-    let listener = TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
-    let addr = listener.local_addr()?;
-    announce(&gateway, addr);
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let router = http::router(gateway.clone());
-    let server = tokio::spawn(http::server::serve(listener, router, async {
+    let (addr, drain_timeout) = (config.server.addr, config.server.drain_timeout);
+    let database = config.database.path.clone();
+    let gateway = Gateway::start(config, source).await.with_context(|| format!("database {}", database.display()))?;
+    let listener = match service::listener(addr)? {
+        Some(listener) => TcpListener::from_std(listener)?,
+        None => TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?,
+    };
+    announce(&gateway, listener.local_addr()?);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<Duration>();
+    let server = tokio::spawn(http::server::serve(listener, gateway.clone(), async {
         // A sender that is gone says the same.
-        let _ = stopped.await;
+        stopped.await.unwrap_or(LAST_BYTES)
     }));
+    service::ready();
+    // Draining counts as life.
+    tokio::spawn(service::stay_alive());
     let ended = tokio::select! {
         ended = signals.until_stop(&gateway) => ended,
         () = gateway.system.ended() => Err(anyhow::anyhow!("the actors' root failed for good")),
     };
     gateway.drain.begin();
+    service::stopping();
     tracing::info!(under_way = gateway.drain.present(), "draining");
-    tokio::select! {
-        () = gateway.drain.emptied() => {}
-        _ = signals.stop() => tracing::warn!(under_way = gateway.drain.present(), "told to stop a second time: not waiting"),
+    let patience = tokio::select! {
+        () = gateway.drain.emptied() => LAST_BYTES,
+        () = sleep(drain_timeout) => {
+            tracing::warn!(under_way = gateway.drain.present(), "the time to drain is over: not waiting");
+            Duration::ZERO
+        }
+        _ = signals.stop() => {
+            tracing::warn!(under_way = gateway.drain.present(), "told to stop a second time: not waiting");
+            Duration::ZERO
+        }
+    };
+    // What is cut off is settled at what was counted until then.
+    if stop.send(patience).is_err() {
+        tracing::error!("the server ended before it was told to");
     }
-    drop(stop);
     server.await.context("the server failed")?;
     gateway.shut_down().await;
     tracing::info!("stopped");
@@ -120,6 +165,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// Caught, so that a file that may not grow is an error of its writer's and not the end of the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -129,6 +176,7 @@ impl Signals {
             terminate: of(SignalKind::terminate())?,
             interrupt: of(SignalKind::interrupt())?,
             hang_up: of(SignalKind::hangup())?,
+            _file_size: of(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 
@@ -153,8 +201,10 @@ impl Signals {
 }
 
 async fn reload(gateway: &Arc<Gateway>) {
+    service::reloading();
     match gateway.reload().await {
         Ok(changes) => tracing::info!(changes = changes.len(), "configuration reloaded"),
         Err(problems) => tracing::error!(%problems, "the configuration was not reloaded; the running one holds"),
     }
+    service::ready();
 }

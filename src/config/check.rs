@@ -42,7 +42,7 @@ pub(super) fn check(
     let providers = check.providers(written.providers);
     let catalogue = check.catalogue(written.models, &written.routing, &providers, revision);
     let config = Config {
-        server: Server { addr },
+        server: Server { addr, drain_timeout: check.milliseconds(written.drain_timeout, 600_000) },
         admin_secret: environment.secret("AIPIPE_ADMIN_SECRET"),
         database: Database {
             path: check.database_path(written.database_path),
@@ -50,7 +50,7 @@ pub(super) fn check(
         },
         master_key: check.master_key(),
         log: check.log_filter(written.log_filter),
-        limits: Limits { max_body_bytes: check.count(written.max_body_bytes, 33_554_432, 1024..=1 << 30) },
+        limits: check.limits(written.max_body_bytes, written.max_buffered_bytes, written.max_connections),
         routing: check.routing(written.routing, &catalogue),
         providers,
         catalogue: Arc::new(catalogue),
@@ -99,6 +99,21 @@ impl Check<'_> {
 
     fn milliseconds(&mut self, found: Option<Found<u64>>, default: u64) -> Duration {
         Duration::from_millis(self.number(found, default, 1..=A_DAY_IN_MS))
+    }
+
+    fn limits(
+        &mut self,
+        body: Option<Found<u64>>,
+        buffered: Option<Found<u64>>,
+        connections: Option<Found<u64>>,
+    ) -> Limits {
+        let largest = self.number(body, 33_554_432, 1024..=1 << 30);
+        Limits {
+            max_body_bytes: usize::try_from(largest).unwrap_or(usize::MAX),
+            // The largest body that is allowed must find room.
+            max_buffered_bytes: self.count(buffered, largest.max(1 << 29), largest..=1 << 40),
+            max_connections: self.count(connections, 10_000, 1..=1_000_000),
+        }
     }
 
     fn log_filter(&mut self, written: Option<Found<String>>) -> String {

@@ -70,6 +70,8 @@ impl Config {
 pub struct Server {
     /// Listen address.
     pub addr: SocketAddr,
+    /// How long requests under way may take once the gateway was told to stop.
+    pub drain_timeout: Duration,
 }
 
 /// Where the gateway stores.
@@ -86,6 +88,10 @@ pub struct Database {
 pub struct Limits {
     /// Largest request body in bytes; beyond it 413.
     pub max_body_bytes: usize,
+    /// Most bytes of bodies in memory, of all requests together; beyond it 503.
+    pub max_buffered_bytes: usize,
+    /// Most connections of clients; beyond it 503.
+    pub max_connections: usize,
 }
 
 /// One provider.

@@ -49,6 +49,8 @@ pub fn reload(
     loaded.server = running.server;
     loaded.database = running.database.clone();
     loaded.master_key = running.master_key.clone();
+    loaded.reliability.connect_timeout = running.reliability.connect_timeout;
+    loaded.limits.max_connections = running.limits.max_connections;
     loaded.log = running.log.clone();
     // Whether a header can be trusted depends on the address that is listened on, which stays.
     loaded.tenants.auth = running.tenants.auth;
@@ -60,6 +62,8 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let mut diff = Diff(Vec::new());
     let restart = Effect::NeedsRestart;
     diff.value("server.addr", &old.server.addr, &new.server.addr, restart);
+    diff.value("server.drain_timeout_ms", &old.server.drain_timeout, &new.server.drain_timeout, restart);
+    diff.value("limits.max_connections", &old.limits.max_connections, &new.limits.max_connections, restart);
     diff.value("log.filter", &old.log, &new.log, restart);
     diff.value("database.path", &old.database.path, &new.database.path, restart);
     diff.value("database.synchronous", &old.database.synchronous, &new.database.synchronous, restart);
@@ -70,10 +74,12 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let now = Effect::Applied;
     diff.hidden("AIPIPE_ADMIN_SECRET", !same_secret(&old.admin_secret, &new.admin_secret), now);
     diff.value("limits.max_body_bytes", &old.limits.max_body_bytes, &new.limits.max_body_bytes, now);
+    let (before, after) = (old.limits.max_buffered_bytes, new.limits.max_buffered_bytes);
+    diff.value("limits.max_buffered_bytes", &before, &after, now);
     diff.value("tenants.auto_create", &old.tenants.auto_create, &new.tenants.auto_create, now);
     diff.value("tenants.max", &old.tenants.max, &new.tenants.max, now);
     let (before, after) = (&old.reliability, &new.reliability);
-    diff.value("reliability.connect_timeout_ms", &before.connect_timeout, &after.connect_timeout, now);
+    diff.value("reliability.connect_timeout_ms", &before.connect_timeout, &after.connect_timeout, restart);
     diff.value("reliability.first_byte_timeout_ms", &before.first_byte_timeout, &after.first_byte_timeout, now);
     diff.value("reliability.answer_timeout_ms", &before.answer_timeout, &after.answer_timeout, now);
     diff.value("reliability.idle_timeout_ms", &before.idle_timeout, &after.idle_timeout, now);

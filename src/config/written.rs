@@ -24,7 +24,10 @@ pub(super) struct Written {
     pub(super) log_filter: Option<Found<String>>,
     pub(super) database_path: Option<Found<String>>,
     pub(super) synchronous: Option<Found<Synchronous>>,
+    pub(super) drain_timeout: Option<Found<u64>>,
     pub(super) max_body_bytes: Option<Found<u64>>,
+    pub(super) max_buffered_bytes: Option<Found<u64>>,
+    pub(super) max_connections: Option<Found<u64>>,
     pub(super) providers: Vec<WrittenProvider>,
     pub(super) models: Vec<WrittenModel>,
     pub(super) routing: WrittenRouting,
@@ -127,6 +130,7 @@ impl Written {
         let mut written = Self::default();
         if let Some(mut server) = root.section("server") {
             written.addr = server.take("addr");
+            written.drain_timeout = server.take("drain_timeout_ms");
             server.finish();
         }
         if let Some(mut log) = root.section("log") {
@@ -140,6 +144,8 @@ impl Written {
         }
         if let Some(mut limits) = root.section("limits") {
             written.max_body_bytes = limits.take("max_body_bytes");
+            written.max_buffered_bytes = limits.take("max_buffered_bytes");
+            written.max_connections = limits.take("max_connections");
             limits.finish();
         }
         let providers = root.named_sections("providers");

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use aipipe_actors::catalogue::{Capabilities, Effort, Model};
 use aipipe_actors::identity::RequestId;
+use aipipe_actors::ledger::IssuedHash;
 use aipipe_actors::money::NanoUsd;
 use aipipe_actors::routing::digest::PromptKey;
 use aipipe_actors::routing::preferences::Preferences;
@@ -17,6 +18,7 @@ use aipipe_actors::routing::signals::Features;
 use bytes::Bytes;
 
 use super::conversation::{Answer, Conversation, Stop, Usage};
+use super::issued::{Holdings, Stored};
 use super::scan::PromptHasher;
 use super::splice::Splice;
 use super::translate::{AnswerError, ClientError, InvalidRequest, Malformed, ProviderError, StreamEncoder};
@@ -58,8 +60,10 @@ pub struct Facts {
     pub output_limit: Option<u64>,
     /// Choices asked for.
     pub choices: u32,
-    /// Ids of things stored at a provider: accepted only from the tenant to which they were issued.
-    pub stored: Vec<String>,
+    /// What the request cannot do without and a provider keeps: accepted only from the tenant to which it was issued.
+    pub stored: Vec<Stored>,
+    /// What a provider issued and the request holds in full: it goes back to that provider, and is left out elsewhere.
+    pub mentioned: Vec<IssuedHash>,
 }
 
 /// How the model came to be chosen.
@@ -80,6 +84,8 @@ pub struct Target<'a> {
     pub chosen: Chosen,
     /// How its provider wants to be spoken to.
     pub profile: &'a Profile,
+    /// What providers issued to the tenant, of all that the request names.
+    pub holdings: &'a Holdings,
 }
 
 /// A body ready to be sent.
@@ -124,6 +130,8 @@ pub struct AnswerFacts {
     pub cost_slot: Option<Slot>,
     /// Where the explanation can stand, in the answer's object.
     pub explanation_slot: Slot,
+    /// What the provider issued with it and keeps or alone can read.
+    pub issued: Vec<IssuedHash>,
 }
 
 /// A place in JSON text for one member more.
@@ -176,6 +184,8 @@ pub struct Seen {
     pub content: Option<usize>,
     /// Figures so far.
     pub usage: Option<Usage>,
+    /// What the provider issued with it and keeps or alone can read.
+    pub issued: Vec<IssuedHash>,
     /// How the stream goes on.
     pub course: Onward,
 }
@@ -207,6 +217,11 @@ pub trait StreamReading: Send {
 
     /// Appends what a whole answer's client is still owed: usage with its cost, and the dialect's end.
     fn finish(&mut self, price: Price<'_>, out: &mut Vec<Bytes>);
+
+    /// The events that end a stream which broke, where they depend on what has passed.
+    fn fail(&mut self, _: &ClientError<'_>) -> Option<Bytes> {
+        None
+    }
 }
 
 /// A request that was scanned; it borrows the body.

@@ -271,6 +271,7 @@ impl<'a> Reading<'a> {
         let explanation_slot = Slot::End { at: cursor.position() - 1, has_members };
         cursor.end()?;
         let facts = AnswerFacts {
+            issued: Vec::new(),
             usage: figures,
             stop: Stop::End,
             is_whole: true,

@@ -13,8 +13,11 @@ mod edits;
 pub mod embeddings;
 mod function_names;
 pub mod gemini;
+pub mod issued;
 pub mod json;
+mod mark;
 pub mod openai_chat;
+pub mod responses;
 pub mod scan;
 pub mod scrub;
 pub mod splice;
@@ -32,5 +35,6 @@ pub fn surface(dialect: ClientDialect) -> &'static dyn ClientSurface {
         ClientDialect::Embeddings => &embeddings::Embeddings,
         ClientDialect::Gemini => &gemini::GeminiApi,
         ClientDialect::Messages => &anthropic::Messages,
+        ClientDialect::Responses => &responses::Responses,
     }
 }

@@ -103,7 +103,7 @@ impl Attempt<'_> {
     pub async fn whole(&self, outgoing: Outgoing, course: &mut Course) -> Result<Whole, Failure> {
         let Outgoing { call, reading, .. } = outgoing;
         let response = self.send(call, self.first_deadline(), course).await?;
-        let body = self.body(response).await?;
+        let body = self.body(response, course).await?;
         let profile = &self.upstream.config.profile;
         let whole = match reading {
             Reading::Same => self.surface.read_answer(&body, profile).map(|facts| Whole { body, facts }),
@@ -113,12 +113,15 @@ impl Attempt<'_> {
                     // What was just written is read as it would be from the cache.
                     let mut facts = self.surface.read_answer(&body, profile)?;
                     facts.usage = answer.usage;
+                    // Its ids are AiPipe's own, and nothing of it is kept anywhere.
+                    facts.issued.clear();
                     Ok(Whole { body, facts })
                 })
             }
         };
-        let whole = whole.map_err(|error| self.no_answer(error))?;
+        let mut whole = whole.map_err(|error| self.no_answer(error))?;
         course.content(whole.facts.content_bytes);
+        course.issued(std::mem::take(&mut whole.facts.issued));
         if let Some(usage) = whole.facts.usage {
             course.usage(usage);
         }
@@ -193,6 +196,7 @@ impl Attempt<'_> {
             if let Some(usage) = seen.usage {
                 course.usage(usage);
             }
+            course.issued(seen.issued);
             match seen.course {
                 Onward::More => {}
                 Onward::Whole => stream.is_whole = true,
@@ -247,7 +251,7 @@ impl Attempt<'_> {
         reading: Reading,
         course: &mut Course,
     ) -> Result<OpenStream, Failure> {
-        let body = self.body(response).await?;
+        let body = self.body(response, course).await?;
         let undo = match reading {
             Reading::Same => Undo::default(),
             Reading::Translated(undo) => undo,
@@ -274,7 +278,7 @@ impl Attempt<'_> {
         })
     }
 
-    async fn body(&self, mut response: Response) -> Result<Bytes, Failure> {
+    async fn body(&self, mut response: Response, course: &mut Course) -> Result<Bytes, Failure> {
         let mut first: Option<Bytes> = None;
         let mut whole = BytesMut::new();
         loop {
@@ -285,6 +289,7 @@ impl Attempt<'_> {
                 Ok(Err(error)) => return Err(Failure::broken(&self.model, client::broken(&error))),
                 Err(_) => return Err(self.waited(self.patience.idle)),
             };
+            course.buffered(chunk.len());
             if whole.is_empty() && first.is_none() {
                 // Most answers come in one piece, which is then not copied.
                 first = Some(chunk);

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::failure::Failure;
 use super::outgoing::Outbound;
+use super::pipeline::Explained;
 use super::prepare::Label;
 use super::refusal::Refusal;
 use super::tenants::Live;
@@ -52,14 +53,14 @@ impl Gateway {
         let body = counting.request(body);
         let along = label.along.clone();
         let dialect = label.dialect;
-        let (digest, decision) = self.explained(tenant, label, addressed, body).await?;
+        let Explained { decision, digest, holdings } = self.explained(tenant, label, addressed, body).await?;
         if decision.candidates.is_empty() {
             return Err(Refusal::no_candidate(&decision, &digest.requested));
         }
         let setup = self.setup.load_full();
         let surface = surface(dialect);
         let request = surface.scan(body, addressed)?;
-        let outbound = Outbound::new(surface, &*request, &digest, along);
+        let outbound = Outbound::new(surface, &*request, &digest, along, holdings);
         match self.asked(tenant, &setup, &outbound, counting, &decision).await {
             Some(Ok(body)) => Ok(Count { body, is_estimated: false }),
             Some(Err(failure)) if failure.is_about_the_request() => Err(Refusal::failed(&failure)),

@@ -10,7 +10,9 @@ use std::time::Duration;
 use aipipe_actors::catalogue::{Capability, Model};
 use aipipe_actors::fault::Fault;
 use aipipe_actors::identity::{ModelId, ProviderId};
-use aipipe_actors::ledger::{Attempt, CacheUse, Closing, LedgerUnavailable, Opening, Outcome, Raise};
+use aipipe_actors::ledger::{
+    Attempt, CacheUse, Closing, Issued, IssuedHash, LedgerUnavailable, Opening, Outcome, Raise,
+};
 use aipipe_actors::metrics::Completed;
 use aipipe_actors::money::{NanoUsd, Rates, Tokens};
 use aipipe_actors::provider::health::CallReport;
@@ -24,6 +26,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Gateway;
+use super::buffers::Held;
 use super::drain::Presence;
 use super::failure::Failure;
 use super::refusal::Refusal;
@@ -57,6 +60,7 @@ struct Call {
     content_bytes: u64,
     /// Of these, what came after the figures in `usage`.
     uncounted_bytes: u64,
+    issued: Vec<IssuedHash>,
 }
 
 /// What a call comes to.
@@ -82,6 +86,8 @@ pub struct Course {
     attempts: Vec<Attempt>,
     ttft: Option<Duration>,
     admission: Option<Admission>,
+    /// What is in memory for it: the client's body, and an answer that is read as a whole.
+    buffered: Held,
     _presence: Presence,
 }
 
@@ -92,7 +98,7 @@ impl Course {
         tenant: Arc<Live>,
         digest: Arc<Digest>,
         arrival: Arrival,
-        presence: Presence,
+        (presence, buffered): (Presence, Held),
     ) -> Self {
         Self {
             gateway,
@@ -107,6 +113,7 @@ impl Course {
             attempts: Vec::new(),
             ttft: None,
             admission: None,
+            buffered,
             _presence: presence,
         }
     }
@@ -171,6 +178,7 @@ impl Course {
             usage: None,
             content_bytes: 0,
             uncounted_bytes: 0,
+            issued: Vec::new(),
         });
         Ok(())
     }
@@ -223,6 +231,16 @@ impl Course {
         }
     }
 
+    /// So many bytes of a whole answer are in memory. It is paid for, and never refused.
+    pub fn buffered(&mut self, bytes: usize) {
+        self.buffered.add(bytes);
+    }
+
+    /// The client's body is needed no more: what remains of the answer passes through.
+    pub fn forget_body(&mut self) {
+        self.buffered.clear();
+    }
+
     /// Something of the answer came.
     pub fn content(&mut self, bytes: usize) {
         let Some(call) = &mut self.call else { return };
@@ -239,6 +257,13 @@ impl Course {
         if let Some(call) = &mut self.call {
             call.usage = Some(usage);
             call.uncounted_bytes = 0;
+        }
+    }
+
+    /// The provider issued these with the answer.
+    pub fn issued(&mut self, hashes: Vec<IssuedHash>) {
+        if let Some(call) = &mut self.call {
+            call.issued.extend(hashes);
         }
     }
 
@@ -287,6 +312,7 @@ impl Course {
 
     fn end_call(&mut self, outcome: Outcome, fault: Option<(Fault, &str)>) {
         let Some(call) = self.call.take() else { return };
+        self.keep_issued(&call);
         let bill = self.bill(&call, fault.map(|(fault, _)| fault));
         let latency = call.started.elapsed();
         if let Some((_, address)) = self.gateway.world.providers.load().get(&call.model.provider) {
@@ -317,6 +343,22 @@ impl Course {
         });
     }
 
+    /// Written down before the client has the end of its answer, so that it may name these at once.
+    fn keep_issued(&self, call: &Call) {
+        if call.issued.is_empty() {
+            return;
+        }
+        let provider = call.model.provider.clone();
+        self.gateway.ledger.issue(&Issued {
+            request_id: self.digest.request_id,
+            tenant: self.tenant.id.clone(),
+            key: self.tenant.key_hash(&provider),
+            provider,
+            at: self.arrival.at,
+            hashes: call.issued.clone(),
+        });
+    }
+
     /// What a call used and costs. A provider that answers with an error or is never reached bills nothing; one that broke off, fell
     /// silent or was left may, so that what it was sent and what came of it are counted.
     fn bill(&self, call: &Call, fault: Option<Fault>) -> Bill {
@@ -327,7 +369,8 @@ impl Course {
             None => false,
         };
         let (tokens, estimated) = match fault {
-            _ if refused || !call.sent || fault == Some(Fault::Unreachable) => Default::default(),
+            _ if refused || !call.sent => Default::default(),
+            Some(Fault::Unreachable | Fault::Shortage) => Default::default(),
             None => self.counted(call, call.usage.as_ref()),
             Some(_) => (self.counted_so_far(call), true),
         };

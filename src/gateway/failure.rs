@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aipipe_actors::catalogue::Model;
-use aipipe_actors::fault::Fault;
+use aipipe_actors::fault::{Fault, LONGEST_COOL_DOWN};
 use http::StatusCode;
 
 use crate::dialects::translate::{Malformed, ProviderError};
@@ -26,7 +26,7 @@ pub struct Failure {
     pub message: String,
     /// The field that the provider says is at fault.
     pub param: Option<String>,
-    /// How long the provider asks to wait.
+    /// How long the provider asks to wait, within what one may impose.
     pub retry_after: Option<Duration>,
 }
 
@@ -47,6 +47,7 @@ impl Failure {
     pub fn refused(model: &Arc<Model>, error: ProviderError) -> Self {
         let fault = classify::provider_error(&error);
         let ProviderError { status, code, message, param, retry_after } = error;
+        let retry_after = retry_after.map(|wait| wait.min(LONGEST_COOL_DOWN));
         Self { model: model.clone(), fault, status: Some(status), code, message, param, retry_after }
     }
 
@@ -111,6 +112,7 @@ pub(super) fn explanation(fault: Fault) -> &'static str {
         Fault::Malformed => "the provider sent what is no answer",
         Fault::ClientDeadline => "no answer in time",
         Fault::ModelMissing => "the provider does not serve this model",
+        Fault::Shortage => "the gateway's machine has no file descriptor, port or memory left for a connection",
         Fault::Request | Fault::ContextLength | Fault::ContentPolicy | Fault::ClientGone => "refused",
     }
 }

@@ -3,6 +3,7 @@
 //! A request's own task carries its body and its stream; actors only decide. The way:
 //!
 //! 1. [`prepare`]: one scan of the body and the headers' wishes become a [`Digest`](aipipe_actors::routing::digest::Digest).
+//!    What it names that a provider keeps must be the tenant's own ([`belongings`]).
 //! 2. [`pipeline`]: the tenant's actor chooses, reserves and hands the choice to the provider's actor, which grants a place. Without its
 //!    ticket nothing is called.
 //! 3. [`course`]: the request is in the journal before the first byte goes upstream, and is settled exactly once, however it ends.
@@ -10,13 +11,17 @@
 //!    and [`relay`] carry a stream to its end.
 //! 5. What failed goes back to 2, until an answer has begun or nothing is left; then the client gets a [`refusal`].
 //!
-//! [`start`] puts the parts together, [`tenants`] knows who exists and who is live, [`drain`] lets what is under way end in peace.
+//! [`start`] puts the parts together, [`tenants`] knows who exists and who is live, [`buffers`] bounds what bodies take up, [`drain`] lets what
+//! is under way end in peace.
 
 mod admin;
 pub mod attempt;
+pub mod belongings;
+pub mod buffers;
 pub mod counting;
 pub mod course;
 pub mod drain;
+pub mod errands;
 pub mod failure;
 pub mod outgoing;
 pub mod pipeline;
@@ -49,6 +54,7 @@ use crate::dialects::scan::PromptHasher;
 use crate::store::Store;
 use crate::telemetry::Meters;
 use crate::upstream::client::Client;
+use buffers::Buffers;
 use drain::Drain;
 use tenants::Directory;
 use tokens::Tokens;
@@ -103,6 +109,8 @@ pub struct Gateway {
     pub meters: Meters,
     /// What is under way.
     pub drain: Arc<Drain>,
+    /// How much of bodies is in memory.
+    pub buffers: Arc<Buffers>,
     /// What cache keys are made with.
     pub prompt_hasher: PromptHasher,
     /// The date.

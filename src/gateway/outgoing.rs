@@ -6,6 +6,7 @@ use http::HeaderMap;
 
 use super::upstreams::Upstream;
 use crate::dialects::client::{Chosen, ClientRequest, ClientSurface, Counting, Decoded, Target};
+use crate::dialects::issued::Holdings;
 use crate::dialects::translate::{CannotCarry, InvalidRequest, Undo};
 use crate::upstream::client::{Broken, Call};
 
@@ -47,6 +48,8 @@ pub struct Outbound<'a> {
     digest: &'a Digest,
     /// Headers that go along where the request passes through.
     along: HeaderMap,
+    /// What was issued to the tenant, of all that the request names.
+    holdings: Holdings,
     /// Read at the first translation, and kept for the next.
     decoded: Option<Decoded>,
 }
@@ -58,8 +61,9 @@ impl<'a> Outbound<'a> {
         request: &'a dyn ClientRequest,
         digest: &'a Digest,
         along: HeaderMap,
+        holdings: Holdings,
     ) -> Self {
-        Self { surface, request, digest, along, decoded: None }
+        Self { surface, request, digest, along, holdings, decoded: None }
     }
 
     /// Writes the request for a model.
@@ -76,7 +80,8 @@ impl<'a> Outbound<'a> {
 
     fn pass(&self, model: &Model, upstream: &Upstream) -> Result<Outgoing, Unfit> {
         let profile = &upstream.config.profile;
-        let prepared = self.request.pass(&Target { model, chosen: self.chosen(model), profile });
+        let prepared =
+            self.request.pass(&Target { model, chosen: self.chosen(model), profile, holdings: &self.holdings });
         let url = upstream.url_of(self.surface.path(profile, self.digest.stream), model).map_err(Unfit::Address)?;
         Ok(Outgoing {
             call: Call { url, headers: self.headers(upstream), body: prepared.body },
@@ -90,7 +95,7 @@ impl<'a> Outbound<'a> {
         let profile = &upstream.config.profile;
         let path = profile.paths.count_tokens.filter(|_| self.surface.is_spoken_by(profile))?;
         let url = upstream.url_of(path, model).ok()?;
-        let prepared = self.request.pass(&Target { model, chosen: Chosen::Named, profile });
+        let prepared = self.request.pass(&Target { model, chosen: Chosen::Named, profile, holdings: &self.holdings });
         Some(Call { url, headers: self.headers(upstream), body: counting.call(prepared.body, model) })
     }
 

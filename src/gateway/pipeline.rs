@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aipipe_actors::catalogue::Model;
 use aipipe_actors::fault::{Blame, Failover, Fault, Retry, cool_down};
 use aipipe_actors::identity::{ModelId, ProviderId};
 use aipipe_actors::ledger::{CacheUse, Outcome};
@@ -16,10 +17,12 @@ use aipipe_actors::tenant::cooling::CoolDown;
 use aipipe_actors::tenant::flight::{Follower, Landing, Leader};
 use aipipe_actors::tenant::{Denial, Dispatch, Message, Passed, Question, Reply, Stage};
 use bytes::Bytes;
+use http::StatusCode;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::attempt::{Attempt, Patience, Whole};
+use super::buffers::Body;
 use super::course::{Arrival, Course};
 use super::drain::Presence;
 use super::failure::Failure;
@@ -31,6 +34,7 @@ use super::tenants::Live;
 use super::{Gateway, Setup};
 use crate::dialects::client::{Addressed, Frame, annotate};
 use crate::dialects::conversation::Stop;
+use crate::dialects::issued::Holdings;
 use crate::dialects::surface;
 use crate::providers::Profile;
 
@@ -49,8 +53,10 @@ pub struct Inbound<'a> {
     pub tenant: Arc<Live>,
     /// What its address says of it.
     pub addressed: Addressed<'a>,
+    /// How long the client's SDK waits for the answer to begin.
+    pub sdk_timeout: Option<Duration>,
     /// Its body.
-    pub body: Bytes,
+    pub body: Body,
     /// It is under way.
     pub presence: Presence,
 }
@@ -75,6 +81,13 @@ pub struct Answered {
     pub body: AnswerBody,
 }
 
+/// A decision and what it was made on.
+pub(super) struct Explained {
+    pub(super) decision: Decision,
+    pub(super) digest: Arc<Digest>,
+    pub(super) holdings: Holdings,
+}
+
 /// The body of an answer.
 pub enum AnswerBody {
     /// All of it.
@@ -94,26 +107,31 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`]: what the client is told instead.
     pub async fn answer(self: &Arc<Self>, inbound: Inbound<'_>) -> Result<Answered, Refusal> {
-        let Inbound { label, arrival, tenant, addressed, body, presence } = inbound;
+        let Inbound { label, arrival, tenant, addressed, sdk_timeout, body, presence } = inbound;
+        let Body { bytes: body, held } = body;
         let setup = self.setup.load_full();
         let surface = surface(label.dialect);
         let request = surface.scan(&body, &addressed)?;
         let along = label.along.clone();
-        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher)?);
+        let holdings = self.holdings(&tenant, request.facts()).await?;
+        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
         let total = setup.config.reliability.total_timeout;
         let limit = digest.preferences.timeout.map_or(total, |timeout| timeout.min(total));
+        let ends = arrival.instant + limit;
         let journey = Journey {
             gateway: self,
             tenant: &tenant,
-            deadline: arrival.instant + limit,
+            // A whole answer begins when it is whole; a stream that has begun may take its time.
+            deadline: sdk_timeout.map_or(ends, |wait| ends.min(arrival.instant + wait.min(limit))),
+            ends,
             setup: &setup,
-            outbound: Outbound::new(surface, &*request, &digest, along),
+            outbound: Outbound::new(surface, &*request, &digest, along, holdings),
             passed: Vec::new(),
             failure: None,
             has_repeated: false,
             leader: None,
         };
-        let course = Course::new(self.clone(), tenant.clone(), digest.clone(), arrival, presence);
+        let course = Course::new(self.clone(), tenant.clone(), digest.clone(), arrival, (presence, held));
         journey.travel(course).await
     }
 
@@ -122,7 +140,7 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] where the body is none, or nobody decides.
     pub async fn explain(&self, tenant: &Live, label: Label, body: &[u8]) -> Result<Decision, Refusal> {
-        Ok(self.explained(tenant, label, &Addressed::default(), body).await?.1)
+        Ok(self.explained(tenant, label, &Addressed::default(), body).await?.decision)
     }
 
     /// The same with what the decision was made on.
@@ -132,13 +150,14 @@ impl Gateway {
         label: Label,
         addressed: &Addressed<'_>,
         body: &[u8],
-    ) -> Result<(Arc<Digest>, Decision), Refusal> {
+    ) -> Result<Explained, Refusal> {
         let setup = self.setup.load_full();
         let request = surface(label.dialect).scan(body, addressed)?;
-        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher)?);
+        let holdings = self.holdings(tenant, request.facts()).await?;
+        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
         let deadline = Instant::now() + setup.config.reliability.total_timeout;
         let decision = tenant.address.call(deadline, |port| Message::Explain(digest.clone(), port)).await;
-        Ok((digest, decision.map_err(refused_call)?))
+        Ok(Explained { decision: decision.map_err(refused_call)?, digest, holdings })
     }
 }
 
@@ -154,7 +173,10 @@ struct Journey<'a> {
     gateway: &'a Arc<Gateway>,
     tenant: &'a Arc<Live>,
     setup: &'a Setup,
+    /// By when the answer must have begun.
     deadline: Instant,
+    /// When a stream that has begun must have ended.
+    ends: Instant,
     outbound: Outbound<'a>,
     /// Models that failed or refused already.
     passed: Vec<Passed>,
@@ -350,6 +372,10 @@ impl Journey<'_> {
                 return Ok(Turn::Ask(Stage::Failover));
             }
         };
+        if Instant::now() >= self.deadline {
+            // Its turn came too late.
+            return Err(Refusal::timed_out());
+        }
         let Some(upstream) = self.setup.upstreams.get(&model.provider) else {
             // Switched off by a reload since the choice.
             pass_over(self, Reason::Disabled);
@@ -370,7 +396,7 @@ impl Journey<'_> {
         };
         travelling.begin(model.clone(), reservation, ticket)?;
         let is_stream = travelling.digest().stream;
-        let attempt = Attempt {
+        let mut attempt = Attempt {
             client: &self.gateway.client,
             upstream,
             key: self.tenant.key(&model.provider),
@@ -384,14 +410,16 @@ impl Journey<'_> {
         let failure = if is_stream {
             match attempt.stream(outgoing, travelling).await {
                 Ok(stream) => {
-                    let Some(course) = course.take() else {
+                    let Some(mut course) = course.take() else {
                         return Err(Refusal::unavailable("the request was lost on its way"));
                     };
+                    course.forget_body();
                     let mut answered = answered(&course, &attempt, dropped);
                     let event = explanation(&course).and_then(|explanation| {
                         let model = attempt.model.id.as_str();
                         attempt.surface.explanation_event(&attempt.frame, model, &explanation)
                     });
+                    attempt.patience.deadline = self.ends;
                     let mut relay = Relay::new(stream, course, &attempt);
                     if let Some(event) = event {
                         relay.precede(event);
@@ -450,6 +478,10 @@ impl Journey<'_> {
             self.passed.push(Passed { provider: provider.clone(), model: None, reason: Reason::Excluded });
         }
         self.passed.push(Passed { provider, model: Some(model), reason: Reason::Excluded });
+        // A body of too many bytes (413) says nothing of tokens.
+        if failure.fault == Fault::ContextLength && failure.status != Some(StatusCode::PAYLOAD_TOO_LARGE) {
+            self.pass_over_smaller(&failure.model, course);
+        }
         let is_last = course.calls() >= self.setup.config.reliability.max_attempts.get() as usize
             || consequence.failover == Failover::No
             || Instant::now() >= self.deadline;
@@ -462,6 +494,19 @@ impl Journey<'_> {
             Some(Refused::Failed(failure)) if is_last => Err(Refusal::failed(failure)),
             _ => Ok(Stage::Failover),
         }
+    }
+
+    /// What does not fit into one model's context goes to none that has no more room.
+    fn pass_over_smaller(&mut self, full: &Model, course: &Course) {
+        let Some(decision) = course.decision() else { return };
+        let catalogue = self.gateway.catalogue();
+        let eligible = decision.candidates.iter().filter(|candidate| candidate.reason.is_none());
+        let models = eligible.filter_map(|one| catalogue.at_provider(one.provider.as_str(), one.model.as_str()));
+        self.passed.extend(models.filter(|model| model.room() <= full.room()).map(|model| Passed {
+            provider: model.provider.clone(),
+            model: Some(model.id.clone()),
+            reason: Reason::ContextLength,
+        }));
     }
 
     /// A whole answer has come: settles, keeps and shares it.

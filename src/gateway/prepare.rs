@@ -1,14 +1,15 @@
 //! From a scanned request and its headers to all that the tenant actor is told of it.
 
 use aipipe_actors::catalogue::Capability;
-use aipipe_actors::identity::RequestId;
+use aipipe_actors::identity::{ProviderId, RequestId};
 use aipipe_actors::routing::digest::{ClientDialect, Digest, PromptKey, Requested};
 use aipipe_actors::routing::preferences::{CacheMode, Preferences};
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 
 use super::refusal::Refusal;
-use super::{Setup, wishes};
+use super::{Setup, belongings, wishes};
 use crate::dialects::client::{ClientRequest, Facts};
+use crate::dialects::issued::Holdings;
 use crate::dialects::scan::PromptHasher;
 
 /// The name with which a client leaves the choice to AiPipe.
@@ -30,26 +31,30 @@ pub struct Label {
 /// Makes the digest of a request.
 ///
 /// # Errors
-/// [`Refusal`] where the request names something stored at a provider that AiPipe never issued to this tenant, or leaves the choice among
+/// [`Refusal`] where the request names something stored at a provider that was never issued to this tenant, or leaves the choice among
 /// embedding models to AiPipe.
 pub fn digest(
     request: &dyn ClientRequest,
     label: Label,
     setup: &Setup,
     hasher: &PromptHasher,
+    holdings: &Holdings,
 ) -> Result<Digest, Refusal> {
     let Label { request_id, dialect, wishes, along } = label;
     let facts: &Facts = request.facts();
-    let preferences = wishes::overlay(facts.preferences.clone(), wishes);
-    if let Some(stored) = facts.stored.first() {
-        let message = format!("there is nothing stored under the id {stored:?} that was issued to this tenant");
-        return Err(Refusal::new(StatusCode::NOT_FOUND, "not_found", message));
-    }
+    let mut preferences = wishes::overlay(facts.preferences.clone(), wishes);
     let requested = requested(&facts.model, setup);
+    if let Some(holder) = belongings::holder(&facts.stored, holdings, &requested, &setup.config.catalogue)? {
+        pin(&mut preferences, holder)?;
+    }
     if facts.needs.contains(Capability::Embeddings) {
         one_model(&requested, &preferences)?;
     }
-    let cached = !facts.stream && preferences.cache != Some(CacheMode::Off) && !setup.config.cache.ttl.is_zero();
+    // What goes on from something stored depends on more than its text.
+    let cached = !facts.stream
+        && facts.stored.is_empty()
+        && preferences.cache != Some(CacheMode::Off)
+        && !setup.config.cache.ttl.is_zero();
     Ok(Digest {
         request_id,
         dialect,
@@ -67,6 +72,18 @@ pub fn digest(
         cache_key: cached.then(|| prompt_key(request, &along, hasher)),
         preferences,
     })
+}
+
+/// Only the provider that has what the request names can serve it.
+fn pin(preferences: &mut Preferences, holder: &ProviderId) -> Result<(), Refusal> {
+    let listed = &preferences.providers;
+    if !listed.is_empty() && !listed.iter().any(|name| name == holder.as_str()) {
+        let message =
+            format!("the request names something that is stored at {holder}, which `aipipe.providers` leaves out");
+        return Err(Refusal::invalid(Some("aipipe.providers"), message));
+    }
+    preferences.providers = vec![holder.to_string()];
+    Ok(())
 }
 
 /// Vectors of different models cannot be compared: neither a choice nor a fallback may mix them unseen.

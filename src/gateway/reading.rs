@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::dialects::client::{Onward, Price, Seen, StreamReading};
 use crate::dialects::conversation::{Event, Usage};
 use crate::dialects::surrogates::Surrogates;
-use crate::dialects::translate::{Malformed, Step, StreamDecoder, StreamEncoder};
+use crate::dialects::translate::{ClientError, Malformed, Step, StreamDecoder, StreamEncoder};
 use crate::upstream::sse::RawEvent;
 
 /// A stream that is translated on its way.
@@ -27,7 +27,7 @@ impl Translating {
     pub fn recite(&mut self, events: Vec<Event>, out: &mut Vec<Bytes>) -> Seen {
         self.events = events;
         let (content, usage) = self.write(out);
-        Seen { content, usage, course: Onward::Whole }
+        Seen { content, usage, course: Onward::Whole, ..Seen::default() }
     }
 
     /// Writes the events that were read; tells the bytes of content and the figures among them.
@@ -79,7 +79,7 @@ impl StreamReading for Translating {
             Ok(Step::Error(error)) => Onward::Error(error),
             Err(malformed) => Onward::Malformed(malformed),
         };
-        Seen { content, usage, course }
+        Seen { content, usage, course, ..Seen::default() }
     }
 
     fn close(&mut self, out: &mut Vec<Bytes>) -> Result<(), Malformed> {
@@ -93,5 +93,11 @@ impl StreamReading for Translating {
         let mut written = Vec::new();
         self.encoder.finish(cost.as_deref(), &mut written);
         out.push(Bytes::from(written));
+    }
+
+    fn fail(&mut self, error: &ClientError<'_>) -> Option<Bytes> {
+        let mut written = Vec::new();
+        self.encoder.error(error, &mut written);
+        Some(Bytes::from(written))
     }
 }

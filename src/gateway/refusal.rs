@@ -63,6 +63,13 @@ impl Refusal {
         Self { retry_after: Some(USUAL_WAIT), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "tenant_overloaded", message) }
     }
 
+    /// The gateway itself has no room for one more request.
+    pub fn overloaded(why: &str) -> Self {
+        let message = format!("the gateway is at its limit: {why}; try again after the wait told");
+        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "gateway_overloaded", message);
+        Self { retry_after: Some(USUAL_WAIT), ..refusal }
+    }
+
     /// Nobody decides at the moment, or no provider may be called.
     pub fn unavailable(message: impl Into<String>) -> Self {
         let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable", message);
@@ -177,8 +184,8 @@ impl Refusal {
         let consequence = failure.fault.consequence();
         let status = consequence.status.and_then(|status| StatusCode::from_u16(status).ok());
         let provider = failure.model.provider.as_str();
-        let retry_after =
-            (status == Some(StatusCode::TOO_MANY_REQUESTS)).then(|| failure.retry_after.unwrap_or(USUAL_WAIT));
+        let passes = matches!(status, Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE));
+        let retry_after = passes.then(|| failure.retry_after.unwrap_or(USUAL_WAIT));
         match (status, consequence.code) {
             (Some(status), Some(code)) => Self {
                 retry_after,

@@ -102,8 +102,10 @@ impl Relay {
                     self.course.settle(Outcome::Truncated);
                     self.state = State::Ended;
                     let refusal = broke_off(&failure);
+                    let error = refusal.as_client_error();
+                    let told = self.reader.fail(&error);
                     let id = self.course.digest().request_id;
-                    out.push(self.surface.error_event(&refusal.as_client_error(), id));
+                    out.push(told.unwrap_or_else(|| self.surface.error_event(&error, id)));
                 }
             }
             if let Some(bytes) = joined(out) {
@@ -155,6 +157,7 @@ impl Relay {
             if let Some(usage) = seen.usage {
                 self.course.usage(usage);
             }
+            self.course.issued(seen.issued);
             match seen.course {
                 Onward::More => {}
                 Onward::Whole => {

@@ -15,6 +15,7 @@ use aipipe_actors::tenant::{Providers, World};
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, Semaphore};
 
+use super::buffers::Buffers;
 use super::drain::Drain;
 use super::tenants::{Directory, Tree};
 use super::tokens::Tokens;
@@ -118,6 +119,7 @@ impl Gateway {
             ledger: store.ledger(),
             directory: Directory::open(&store, tree).await?,
             tokens: Tokens::open(&store).await?,
+            buffers: Buffers::new(config.limits.max_buffered_bytes),
             client: Client::new(config.reliability.connect_timeout)?,
             meters: Meters::new(labels(&config)),
             setup: ArcSwap::from_pointee(Setup { upstreams: upstreams(&config), config }),
@@ -149,6 +151,7 @@ impl Gateway {
         self.world.catalogue.store(config.catalogue.clone());
         self.meters.rebind(labels(&config));
         self.directory.bound_caches(cache_limits(&config));
+        self.buffers.bound(config.limits.max_buffered_bytes);
         self.fit_providers(&config).await;
         self.setup.store(Arc::new(Setup { upstreams: upstreams(&config), config }));
         let setup = self.setup.load_full();

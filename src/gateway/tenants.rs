@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aipipe_actors::clock::Clock;
 use aipipe_actors::identity::{ProviderId, TenantId};
+use aipipe_actors::ledger::IssuedHash;
 use aipipe_actors::runtime::{Address, Leaf, Supervisor, System};
 use aipipe_actors::tenant::account::{Account, Position};
 use aipipe_actors::tenant::answers::{Answers, CacheBounds, CacheLimits};
@@ -17,10 +18,11 @@ use aipipe_actors::tenant::cooling::Cooling;
 use aipipe_actors::tenant::policy::Policy;
 use aipipe_actors::tenant::{Estate, Message, Tenant, World};
 use arc_swap::ArcSwap;
-use secrecy::SecretString;
-use tokio::sync::OnceCell;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::config::{Config, ProviderConfig};
+use crate::dialects::issued;
 use crate::store::{AdminScope, Store, StoreError};
 
 /// Live tenants at a time: each costs some ten kilobytes beside its cache.
@@ -29,6 +31,8 @@ const MAX_LIVE: usize = 4_096;
 const IDLE: Duration = Duration::from_secs(600);
 /// Messages waiting at one tenant; beyond it the client gets 429.
 const MAILBOX: usize = 1_024;
+/// Questions about kept answers at a time, of one tenant; beyond it the client gets 429.
+const ERRANDS: usize = 8;
 
 /// Why a tenant cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +57,8 @@ pub struct Live {
     /// What outlives its actor.
     pub estate: Arc<Estate>,
     keys: ArcSwap<HashMap<ProviderId, SecretString>>,
+    /// Room for what is asked about kept answers, which waits for a provider outside the gates of requests.
+    pub errands: Semaphore,
     last_used: AtomicI64,
     /// The version of its slot that policy and keys are of.
     version: AtomicU64,
@@ -62,6 +68,11 @@ impl Live {
     /// The key to present at a provider: the tenant's own or, where it may use that, the operator's.
     pub fn key(&self, provider: &ProviderId) -> Option<SecretString> {
         self.keys.load().get(provider).cloned()
+    }
+
+    /// The hash of that key: what a provider has, it has for one account.
+    pub fn key_hash(&self, provider: &ProviderId) -> IssuedHash {
+        issued::hash(self.keys.load().get(provider).map_or("", ExposeSecret::expose_secret))
     }
 
     fn is_idle(&self, now: i64) -> bool {
@@ -275,7 +286,8 @@ impl Directory {
         let behaviour = Tenant::new(estate.clone(), self.world.clone());
         self.supervisor.start(Leaf::new(behaviour, address.clone())).await;
         let (keys, last_used) = (ArcSwap::from_pointee(keys), AtomicI64::new(now.as_second()));
-        Ok(Arc::new(Live { id: tenant.clone(), address, estate, keys, last_used, version: version.into() }))
+        let errands = Semaphore::new(ERRANDS);
+        Ok(Arc::new(Live { id: tenant.clone(), address, estate, keys, errands, last_used, version: version.into() }))
     }
 
     /// The account that requests of a former incarnation of the tenant still hold something of.

@@ -50,6 +50,18 @@ pub fn from_headers(headers: &HeaderMap) -> Result<Preferences, Refusal> {
     Ok(wishes)
 }
 
+/// Headers in which SDKs tell how many seconds they wait for an answer's first byte: OpenAI's and Anthropic's for JavaScript and for
+/// Python, Google's.
+const SDK_TIMEOUTS: [&str; 3] = ["x-stainless-timeout", "x-stainless-read-timeout", "x-server-timeout"];
+
+/// How long the client's SDK waits for an answer to begin; the shortest where several headers tell. What is no number of seconds is an
+/// SDK's matter and not worth a refusal.
+pub fn sdk_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let told = SDK_TIMEOUTS.iter().filter_map(|name| headers.get(*name)?.to_str().ok()?.trim().parse::<f64>().ok());
+    let told = told.filter_map(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    told.filter(|wait| !wait.is_zero()).min()
+}
+
 /// Lays what a body says over what the headers say.
 pub fn overlay(body: Preferences, headers: Preferences) -> Preferences {
     let first = |body: Vec<String>, headers: Vec<String>| if body.is_empty() { headers } else { body };
@@ -144,6 +156,20 @@ mod tests {
         let body = Preferences { cache: Some(CacheMode::Off), ..Preferences::default() };
         let both = overlay(body, wishes);
         assert_eq!((both.cache, both.tags.len()), (Some(CacheMode::Off), 2));
+    }
+
+    #[test]
+    fn an_sdk_tells_how_long_it_waits() {
+        for (pairs, seconds) in [
+            (&[("x-stainless-timeout", "600")][..], Some(600.0)),
+            (&[("x-stainless-read-timeout", "2.5"), ("x-stainless-timeout", "60")], Some(2.5)),
+            (&[("x-server-timeout", "30")], Some(30.0)),
+            (&[("x-server-timeout", "0")], None),
+            (&[("x-stainless-timeout", "NaN"), ("x-server-timeout", "-1")], None),
+            (&[], None),
+        ] {
+            assert_eq!(sdk_timeout(&headers(pairs)), seconds.map(Duration::from_secs_f64), "{pairs:?}");
+        }
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
+use crate::gateway::Gateway;
+use crate::gateway::buffers::{Body, Held};
 use crate::gateway::refusal::Refusal;
 
 /// Longest silence within a body.
@@ -18,11 +19,35 @@ const WHOLE_PATIENCE: Duration = Duration::from_secs(300);
 /// How long the rest of a body that is too large is read and thrown away, so that its sender gets to read the answer.
 const DISCARD: Duration = Duration::from_secs(5);
 
+/// Reads a client's body of at most `limits.max_body_bytes`, where memory has room for it.
+///
+/// # Errors
+/// [`Refusal`] where it is larger, encoded, breaks off or does not come, and where there is no room.
+pub(super) async fn read_client(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    body: axum::body::Body,
+) -> Result<Body, Refusal> {
+    let limit = gateway.setup.load().config.limits.max_body_bytes;
+    let mut held = gateway.buffers.hold();
+    let bytes = collect(headers, body, limit, Some(&mut held)).await?;
+    Ok(Body { bytes, held })
+}
+
 /// Reads a body of at most `limit` bytes.
 ///
 /// # Errors
 /// [`Refusal`] where it is larger, encoded, breaks off or does not come.
-pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Refusal> {
+pub(super) async fn read(headers: &HeaderMap, body: axum::body::Body, limit: usize) -> Result<Bytes, Refusal> {
+    collect(headers, body, limit, None).await
+}
+
+async fn collect(
+    headers: &HeaderMap,
+    mut body: axum::body::Body,
+    limit: usize,
+    mut held: Option<&mut Held>,
+) -> Result<Bytes, Refusal> {
     let encoded = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
     if encoded {
         let message = "the body must be sent as it is, without a content-encoding";
@@ -33,7 +58,9 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
         discard(body, limit).await;
         return Err(Refusal::too_large(limit));
     }
-    let mut body = body;
+    if held.as_ref().zip(announced).is_some_and(|(held, length)| !held.could_grow(length)) {
+        return Err(no_room(body, limit));
+    }
     let until = Instant::now() + WHOLE_PATIENCE;
     let mut first: Option<Bytes> = None;
     let mut whole = BytesMut::new();
@@ -50,6 +77,9 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
             discard(body, limit).await;
             return Err(Refusal::too_large(limit));
         }
+        if held.as_mut().is_some_and(|held| held.grow(data.len()).is_err()) {
+            return Err(no_room(body, limit));
+        }
         if so_far == 0 {
             // Most bodies come in one piece, which is then not copied.
             first = Some(data);
@@ -63,6 +93,12 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
     }
 }
 
+/// Refuses at once; what its sender still sends is read beside, so that it gets to read the answer.
+fn no_room(body: axum::body::Body, limit: usize) -> Refusal {
+    tokio::spawn(discard(body, limit));
+    Refusal::overloaded("too many request bodies are in memory (limits.max_buffered_bytes)")
+}
+
 fn late() -> Refusal {
     let message = format!(
         "the body did not come in time: at most {} seconds of silence, {} seconds in all",
@@ -73,7 +109,7 @@ fn late() -> Refusal {
 }
 
 /// Reads on for a while without keeping anything.
-async fn discard(mut body: Body, most: usize) {
+async fn discard(mut body: axum::body::Body, most: usize) {
     let until = Instant::now() + DISCARD;
     let mut left = most.max(64 << 20);
     while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {

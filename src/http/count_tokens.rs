@@ -47,10 +47,9 @@ async fn counted(
     let _presence = gateway.drain.enter().ok_or_else(Refusal::draining)?;
     let (parts, body) = request.into_parts();
     let tenant = tenancy::tenant(gateway, &parts.headers, entrance.key).await?;
-    let limit = gateway.setup.load().config.limits.max_body_bytes;
-    let body = body::read(&parts.headers, body, limit).await?;
+    let body = body::read_client(gateway, &parts.headers, body).await?;
     let wishes = wishes::from_headers(&parts.headers)?;
     let along = along(entrance.dialect, &parts.headers);
     let label = Label { request_id, dialect: entrance.dialect, wishes, along };
-    gateway.count_tokens(&tenant, label, counting, &entrance.addressed, &body).await
+    gateway.count_tokens(&tenant, label, counting, &entrance.addressed, &body.bytes).await
 }

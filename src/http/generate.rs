@@ -83,7 +83,7 @@ pub(super) async fn generate(gateway: &Arc<Gateway>, entrance: Entrance<'_>, req
 pub(super) fn along(dialect: ClientDialect, headers: &HeaderMap) -> HeaderMap {
     let names: &[HeaderName] = match dialect {
         ClientDialect::Messages => &[ANTHROPIC_VERSION, ANTHROPIC_BETA],
-        ClientDialect::Chat | ClientDialect::Embeddings | ClientDialect::Gemini => &[],
+        ClientDialect::Chat | ClientDialect::Embeddings | ClientDialect::Gemini | ClientDialect::Responses => &[],
     };
     let mut along = HeaderMap::new();
     for name in names {
@@ -115,9 +115,9 @@ async fn answered(
         refusal
     };
     let wishes = wishes::from_headers(&parts.headers).map_err(rejected)?;
-    let limit = gateway.setup.load().config.limits.max_body_bytes;
-    let body = body::read(&parts.headers, body, limit).await.map_err(rejected)?;
+    let body = body::read_client(gateway, &parts.headers, body).await.map_err(rejected)?;
     let along = along(entrance.dialect, &parts.headers);
+    let sdk_timeout = wishes::sdk_timeout(&parts.headers);
     let label = Label { request_id, dialect: entrance.dialect, wishes, along };
-    gateway.answer(Inbound { label, arrival, tenant, addressed: entrance.addressed, body, presence }).await
+    gateway.answer(Inbound { label, arrival, tenant, addressed: entrance.addressed, sdk_timeout, body, presence }).await
 }

@@ -17,6 +17,7 @@ mod messages;
 mod metrics;
 mod models;
 mod reply;
+mod responses;
 mod route;
 pub mod server;
 mod tenancy;
@@ -40,28 +41,37 @@ use crate::gateway::refusal::Refusal;
 
 /// All endpoints of a gateway.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    let endpoints = client_endpoints()
-        .route("/v1/route", post(route::decision))
-        .route("/v1/feedback", post(feedback::give))
+    let clients =
+        client_endpoints().route("/v1/route", post(route::decision)).route("/v1/feedback", post(feedback::give));
+    // A path that is found nowhere is looked for once more without the slashes that a base URL may have left in it.
+    let plain = clients.clone().fallback(unknown).method_not_allowed_fallback(wrong_method);
+    let plain = plain.with_state(gateway.clone());
+    let again = move |request: Request| async move {
+        match without_spare_slashes(request.uri()) {
+            Some(uri) => TowerToHyperService::new(plain).call(moved(request, uri)).await,
+            None => Ok(unknown(request.uri().clone()).await),
+        }
+    };
+    complete(clients.fallback(again), gateway)
+}
+
+/// The operator's endpoints alone, for connections beyond the bound: clients are told to come again.
+pub fn crowded(gateway: Arc<Gateway>) -> Router {
+    complete(Router::new().fallback(no_room), gateway)
+}
+
+/// Clients' endpoints with the operator's beside them.
+fn complete(clients: Router<Arc<Gateway>>, gateway: Arc<Gateway>) -> Router {
+    clients
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::text))
         .merge(admin::router(&gateway))
         .method_not_allowed_fallback(wrong_method)
-        .with_state(gateway);
-    // A path that is found nowhere is looked for once more without the slashes that a base URL may have left in it.
-    let plain = endpoints.clone().fallback(unknown);
-    endpoints
-        .fallback(move |request: Request| async move {
-            let plain = TowerToHyperService::new(plain);
-            match without_spare_slashes(request.uri()) {
-                Some(uri) => plain.call(moved(request, uri)).await,
-                None => Ok(unknown(request.uri().clone()).await),
-            }
-        })
         .layer(CatchPanicLayer::custom(panicked))
         // The limit is the configuration's and counted where the body is read.
         .layer(DefaultBodyLimit::disable())
+        .with_state(gateway)
 }
 
 /// The address without doubled slashes and without one at its end; `None` where it has neither.
@@ -80,6 +90,10 @@ fn moved(mut request: Request, uri: Uri) -> Request {
     request
 }
 
+async fn no_room(uri: Uri) -> Response {
+    refused(uri.path(), &Refusal::overloaded("too many connections are open (limits.max_connections)"))
+}
+
 /// The endpoints of the clients' dialects. An SDK adds a path of its own to the base URL that it is given, some with the version and some
 /// without: each endpoint stands wherever a base URL with or without a version puts it.
 fn client_endpoints() -> Router<Arc<Gateway>> {
@@ -87,7 +101,11 @@ fn client_endpoints() -> Router<Arc<Gateway>> {
     for version in ["", "/v1", "/v1/v1"] {
         router = router
             .route(&format!("{version}/chat/completions"), post(generate::chat_completions))
-            .route(&format!("{version}/embeddings"), post(generate::embeddings));
+            .route(&format!("{version}/embeddings"), post(generate::embeddings))
+            .route(&format!("{version}/responses"), post(responses::create))
+            .route(&format!("{version}/responses/{{id}}"), get(responses::one).delete(responses::one))
+            .route(&format!("{version}/responses/{{id}}/input_items"), get(responses::input_items))
+            .route(&format!("{version}/responses/{{id}}/cancel"), post(responses::cancel));
     }
     for version in ["/v1", "/v1/v1"] {
         router = router

@@ -28,9 +28,8 @@ async fn decided(gateway: &Arc<Gateway>, request: Request) -> Result<Decision, R
     let (parts, body) = request.into_parts();
     let tenant = tenancy::tenant(gateway, &parts.headers, None).await?;
     let wishes = wishes::from_headers(&parts.headers)?;
-    let limit = gateway.setup.load().config.limits.max_body_bytes;
-    let body = body::read(&parts.headers, body, limit).await?;
+    let body = body::read_client(gateway, &parts.headers, body).await?;
     let label =
         Label { request_id: RequestId::generate(), dialect: ClientDialect::Chat, wishes, along: HeaderMap::new() };
-    gateway.explain(&tenant, label, &body).await
+    gateway.explain(&tenant, label, &body.bytes).await
 }

@@ -49,6 +49,8 @@ pub(crate) struct Answer {
     pub(crate) events: Vec<Event>,
     pub(crate) usage: Option<Usage>,
     pub(crate) cost_ticks: Option<u64>,
+    /// How its wire format tells an error in the middle, where that is not the provider's usual way.
+    pub(crate) error_event: Option<Bytes>,
 }
 
 impl Answer {
@@ -62,6 +64,7 @@ impl Answer {
             events: vec![Event { place: Place::Delta, bytes: body.into() }],
             usage: None,
             cost_ticks: None,
+            error_event: None,
         }
     }
 

@@ -64,7 +64,7 @@ fn spoil(provider: Provider, answer: &Answer, behaviour: &Behaviour, steps: &mut
         Behaviour::StallAfter(_) => steps.push_back(Step::Stall),
         Behaviour::BreaksAfter(_) => steps.extend([Step::Flush, Step::Break]),
         Behaviour::ErrorEventAfter(_) if answer.delivery == Delivery::Stream => {
-            steps.push_back(Step::Send(error_event(provider)));
+            steps.push_back(Step::Send(answer.error_event.clone().unwrap_or_else(|| error_event(provider))));
         }
         Behaviour::MalformedEventAfter(_) if answer.delivery == Delivery::Stream => {
             steps.push_back(Step::Send(malformed_event(provider)));

@@ -24,7 +24,7 @@
 //! * Dropping the simulator ends its listeners and every connection.
 //!
 //! A call travels: [`server`] accepts and checks the key → a script decides the [`Behaviour`] → the wire format ([`openai_chat`],
-//! [`anthropic`], [`gemini`]) validates and reads the request into what a model sees ([`text::Ask`]) → [`text`] answers → the wire format
+//! [`responses`], [`anthropic`], [`gemini`]) validates and reads the request into what a model sees ([`text::Ask`]) → [`text`] answers → the wire format
 //! writes events → [`faults`] spoils them → [`answer`] sends them in time and tells [`calls`] how it ended.
 
 mod answer;
@@ -47,6 +47,9 @@ mod openai_stream;
 mod openai_writer;
 mod provider;
 mod quirks;
+mod responses;
+mod responses_checks;
+mod responses_writer;
 mod routes;
 mod schema;
 mod server;

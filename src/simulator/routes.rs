@@ -12,6 +12,9 @@ pub(crate) enum Endpoint {
     Embeddings,
     CountTokens,
     Models,
+    Responses,
+    /// About an answer that is kept.
+    KeptResponse,
 }
 
 /// The endpoint at a path, and the model where the path names it.
@@ -21,7 +24,12 @@ pub(crate) fn route(provider: Provider, method: &Method, path: &str) -> (Option<
         return route_gemini(posted, path);
     }
     let base = if provider == Provider::Anthropic { "/v1" } else { provider.base_path() };
+    let has_responses = [Provider::OpenAi, Provider::Xai, Provider::OpenRouter].contains(&provider);
     let endpoint = match path.strip_prefix(base).unwrap_or_default() {
+        "/responses" if posted && has_responses => Some(Endpoint::Responses),
+        path if path.starts_with("/responses/") && has_responses && provider != Provider::OpenRouter => {
+            Some(Endpoint::KeptResponse)
+        }
         "/models" if method == Method::GET => Some(Endpoint::Models),
         "/messages" if posted && provider == Provider::Anthropic => Some(Endpoint::Chat),
         "/messages/count_tokens" if posted && provider == Provider::Anthropic => Some(Endpoint::CountTokens),

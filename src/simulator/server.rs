@@ -30,10 +30,11 @@ use super::errors::{Failure, Kind};
 use super::hold::Gate;
 use super::latency::{Latency, LatencyProfile, realistic};
 use super::provider::Provider;
+use super::responses::Shelf;
 use super::routes::{Endpoint, route};
 use super::text::hash;
 use super::usage::PromptCache;
-use super::{Settings, anthropic, embeddings, faults, gemini, models, openai_chat};
+use super::{Settings, anthropic, embeddings, faults, gemini, models, openai_chat, responses};
 
 /// One provider: where it listens, what it accepts, and what it remembers.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ pub(crate) struct Site {
     pub(crate) script: Script,
     pub(crate) gate: Gate,
     pub(crate) cache: PromptCache,
+    pub(crate) shelf: Shelf,
     pub(crate) settings: Arc<Settings>,
     keys: Vec<String>,
     log: Arc<CallLog>,
@@ -55,8 +57,9 @@ impl Site {
         if keys.is_empty() {
             keys.push(format!("simulated-{provider}-key"));
         }
-        let (script, gate, cache) = (Script::default(), Gate::default(), PromptCache::default());
-        Self { provider, address, script, gate, cache, settings, keys, log }
+        let (script, gate, cache, shelf) =
+            (Script::default(), Gate::default(), PromptCache::default(), Shelf::default());
+        Self { provider, address, script, gate, cache, shelf, settings, keys, log }
     }
 
     pub(crate) fn first_key(&self) -> &str {
@@ -322,6 +325,10 @@ impl Received {
         if endpoint == Endpoint::Models {
             return Ok(models::list(provider));
         }
+        if endpoint == Endpoint::KeptResponse {
+            let address = self.head.uri.path().rsplit_once("/responses/").map_or("", |(_, address)| address);
+            return responses::kept(request, &self.head.method, address);
+        }
         if self.body.is_err() || !request.body.is_object() {
             return Err(Failure::bad(not_json(provider)));
         }
@@ -336,7 +343,8 @@ impl Received {
             (Endpoint::CountTokens, _) => gemini::count_tokens(request),
             (Endpoint::Embeddings, Provider::Gemini) => gemini::embed(request),
             (Endpoint::Embeddings, _) => embeddings::answer(request),
-            (Endpoint::Models, _) => Ok(models::list(provider)),
+            (Endpoint::Responses, _) => responses::answer(request),
+            (Endpoint::Models | Endpoint::KeptResponse, _) => usual(Kind::NoSuchPath),
         }
     }
 }

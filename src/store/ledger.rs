@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 
-use aipipe_actors::ledger::{Closing, Ledger, LedgerUnavailable, Opening, Raise};
+use aipipe_actors::ledger::{Closing, Issued, Ledger, LedgerUnavailable, Opening, Raise};
 
 use super::journal::Entry;
 use super::sqlite::writer;
@@ -35,5 +35,11 @@ impl Ledger for JournalLedger {
 
     fn open_and_close(&self, opening: &Opening, closing: &Closing) -> Result<(), LedgerUnavailable> {
         self.append(Entry::OpenClose(Cow::Borrowed(opening), Cow::Borrowed(closing)))
+    }
+
+    fn issue(&self, issued: &Issued) {
+        if let Err(error) = self.append(Entry::Issue(Cow::Borrowed(issued))) {
+            tracing::error!(tenant = %issued.tenant, provider = %issued.provider, %error, "what a provider issued is not written down");
+        }
     }
 }

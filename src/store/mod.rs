@@ -19,6 +19,7 @@
 
 mod activity;
 mod error;
+mod issued;
 mod journal;
 mod ledger;
 mod lock;
@@ -47,6 +48,7 @@ use aipipe_actors::ledger::Ledger;
 
 pub use activity::{Flow, RequestLine, Series, SeriesBy, SeriesQuery, SeriesSet};
 pub use error::StoreError;
+pub use issued::Issuer;
 pub use master_key::MasterKey;
 pub use rekey::{NewMasterKey, Rekeyed};
 pub use repricing::{Difference, Repricing};

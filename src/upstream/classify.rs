@@ -12,24 +12,26 @@ const TOO_LONG: [&str; 9] = [
     "prompt is too long",
     "maximum context length",
     "context length exceeded",
-    "context window exceeds limit",
     "context_length_exceeded",
     "exceeds the maximum number of tokens",
     "exceeded model token limit",
     "maximum prompt length",
     "input token count",
+    "context window exceeds",
 ];
 /// Words that say that the model is not served.
 const NO_MODEL: [&str; 5] =
     ["model not found", "not a valid model id", "does not exist", "model_not_found", "unknown model"];
 /// Codes and words that say that money or quota has run out, whatever the status.
-const NO_MONEY: [&str; 6] = [
+const NO_MONEY: [&str; 8] = [
     "insufficient_quota",
     "exceeded_current_quota",
     "insufficient_balance",
     "insufficient balance",
     "billing_error",
     "credit balance is too low",
+    "used all available credits",
+    "spending limit",
 ];
 /// Codes and words of moderation.
 const MODERATED: [&str; 6] =
@@ -88,13 +90,19 @@ mod tests {
                 "This model's maximum context length is 128000 tokens",
                 Fault::ContextLength,
             ),
-            (400, "2013", "invalid params, context window exceeds limit", Fault::ContextLength),
+            (400, "", "invalid params, context window exceeds limit (2013)", Fault::ContextLength),
             (400, "", "foo is not a valid model ID", Fault::ModelMissing),
             (404, "not_found_error", "model: nope", Fault::ModelMissing),
             (403, "", "Input flagged by moderation", Fault::ContentPolicy),
             (403, "PERMISSION_DENIED", "caller lacks permission", Fault::Key),
             (400, "invalid_request_error", "max_tokens: Field required", Fault::Request),
             (402, "", "Insufficient credits", Fault::Quota),
+            (
+                403,
+                "permission-denied",
+                "Your team has used all available credits or reached its monthly spending limit.",
+                Fault::Quota,
+            ),
             (529, "overloaded_error", "Overloaded", Fault::Overloaded),
             (500, "api_error", "Internal server error", Fault::Upstream),
             (520, "", "", Fault::Upstream),

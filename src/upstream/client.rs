@@ -5,9 +5,10 @@ use std::time::Duration;
 use aipipe_actors::fault::Fault;
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use reqwest::Url;
+use rustix::io::Errno;
 use secrecy::{ExposeSecret, SecretString};
 use url::Host;
 
@@ -80,26 +81,27 @@ impl Client {
     /// # Errors
     /// [`Broken`] where no head came.
     pub async fn send(&self, call: Call, auth: Auth, key: Option<&SecretString>) -> Result<reqwest::Response, Broken> {
-        let Call { url, mut headers, body } = call;
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        authenticate(&mut headers, auth, key)?;
-        let call = self.reaching(&url).post(url).headers(headers).body(body);
-        call.send().await.map_err(|error| broken(&error))
+        self.request(Method::POST, call, auth, key).await
     }
 
-    /// Asks for what an address holds.
+    /// The same with another method.
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub async fn get(
+    pub async fn request(
         &self,
-        url: Url,
-        mut headers: HeaderMap,
+        method: Method,
+        call: Call,
         auth: Auth,
         key: Option<&SecretString>,
     ) -> Result<reqwest::Response, Broken> {
+        let Call { url, mut headers, body } = call;
+        if method == Method::POST {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         authenticate(&mut headers, auth, key)?;
-        self.reaching(&url).get(url).headers(headers).send().await.map_err(|error| broken(&error))
+        let call = self.reaching(&url).request(method, url).headers(headers).body(body);
+        call.send().await.map_err(|error| broken(&error))
     }
 
     fn reaching(&self, url: &Url) -> &reqwest::Client {
@@ -136,12 +138,23 @@ fn authenticate(headers: &mut HeaderMap, auth: Auth, key: Option<&SecretString>)
     Ok(())
 }
 
+/// What the system says where this machine has run out of something: no provider's fault.
+const SHORTAGES: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+
+fn is_shortage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let number = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    number.is_some_and(|number| SHORTAGES.iter().any(|shortage| shortage.raw_os_error() == number))
+}
+
 /// The class of a transport error, with its causes.
 pub fn broken(error: &reqwest::Error) -> Broken {
-    let fault = if error.is_connect() { Fault::Unreachable } else { Fault::Broken };
+    let mut fault = if error.is_connect() { Fault::Unreachable } else { Fault::Broken };
     let mut message = String::new();
-    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
+        if is_shortage(error) {
+            fault = Fault::Shortage;
+        }
         if !message.is_empty() {
             message.push_str(": ");
         }

@@ -12,3 +12,4 @@ mod gemini_upstream;
 mod messages_client;
 mod messages_upstream;
 mod recordings;
+mod responses_client;

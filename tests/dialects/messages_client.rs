@@ -3,6 +3,7 @@
 use aipipe::dialects::anthropic::{Anthropic, Messages};
 use aipipe::dialects::client::{Addressed, Chosen, ClientRequest, ClientSurface as _, Frame, Onward, Target, annotate};
 use aipipe::dialects::conversation::{Event, Part, Role, Stop};
+use aipipe::dialects::issued::Holdings;
 use aipipe::dialects::scan::PromptHasher;
 use aipipe::dialects::translate::{Step, Undo, UpstreamDialect as _};
 use aipipe::providers::Profile;
@@ -167,7 +168,7 @@ fn every_recorded_request_passes_and_survives_a_translation() {
 
         let model = model(request);
         for chosen in [Chosen::Named, Chosen::Auto] {
-            let target = Target { model: &model, chosen, profile: &Profile::ANTHROPIC };
+            let target = Target { model: &model, chosen, profile: &Profile::ANTHROPIC, holdings: &Holdings::default() };
             let prepared = found.pass(&target);
             assert_eq!(prepared.body, text.replacen(&request["model"].to_string(), "\"target\"", 1), "{name}");
             assert_eq!(prepared.dropped, [""; 0], "{name}");

@@ -8,6 +8,8 @@ use crate::support::{Answer, Bench, Setting, ask, ask_stream};
 const FIRST: &str = "openai/gpt-4o-mini";
 const SECOND: &str = "anthropic/claude-haiku-4-5";
 
+/// A refusal by moderation.
+const MODERATED: &str = r#"{"error": {"message": "Input flagged by moderation", "type": "invalid_request_error"}}"#;
 /// Short waits, so that silence is noticed soon.
 const IMPATIENT: &str = "[reliability]\nfirst_byte_timeout_ms = 300\nanswer_timeout_ms = 300\nidle_timeout_ms = 300\n";
 
@@ -27,6 +29,7 @@ async fn every_fault_before_the_first_byte_goes_to_the_next_candidate() {
         (Behaviour::status(400), "request"),
         (Behaviour::OutOfMoney, "quota"),
         (Behaviour::TooLong, "context_length"),
+        (Behaviour::NotJson { status: 403, body: MODERATED.into() }, "content_policy"),
         (Behaviour::ResetBeforeHeaders, "broken"),
         (Behaviour::Silent, "silent"),
         (Behaviour::StallAfter(0), "silent"),
@@ -138,6 +141,18 @@ async fn a_refusal_of_the_request_itself_reaches_the_client_as_the_provider_said
     bench.simulator.script(Provider::Anthropic, Behaviour::status(500));
     let answer = bench.refused(&with_fallback(ask(FIRST, "Hello"))).await;
     assert_eq!((answer.status, answer.code().as_str()), (400, "context_length_exceeded"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_goes_to_a_model_with_more_room() {
+    let bench = Bench::start().await;
+    bench.simulator.script(Provider::OpenAi, Behaviour::TooLong);
+    let mut body = ask(FIRST, "Hello");
+    // gpt-4o has no more room than gpt-4o-mini.
+    body["aipipe"] = json!({"models": ["openai/gpt-4o", SECOND]});
+    let answer = bench.answered(&body).await;
+    assert_eq!((answer.header("x-aipipe-provider"), answer.header("x-aipipe-attempts")), ("anthropic", "2"));
+    assert_eq!(bench.simulator.counts(Provider::OpenAi).arrived, 1);
 }
 
 #[tokio::test]

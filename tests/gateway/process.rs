@@ -16,15 +16,15 @@ use tokio::time::timeout;
 use crate::support::{Answer, SECRET, ask, ask_stream, client, write_configuration};
 
 /// Whatever takes so long never ends.
-const HANGS: Duration = Duration::from_secs(30);
+pub(crate) const HANGS: Duration = Duration::from_secs(30);
 const MODEL: &str = "openai/gpt-4o-mini";
 
 /// `aipipe serve` as a child process that has said it is ready.
 pub(crate) struct Daemon {
-    child: Child,
+    pub(crate) child: Child,
     /// `None` where it was taken to be read elsewhere.
     log: Option<Lines<BufReader<ChildStderr>>>,
-    address: String,
+    pub(crate) address: String,
     pub(crate) client: Client,
 }
 
@@ -55,7 +55,14 @@ impl Daemon {
 
     /// With further variables of the environment.
     pub(crate) async fn start_with(directory: &Path, simulator: &Simulator, variables: &[(&str, &str)]) -> Self {
-        let mut child = command(directory, simulator).envs(variables.iter().copied()).spawn().unwrap();
+        let mut command = command(directory, simulator);
+        command.envs(variables.iter().copied());
+        Self::run(command).await
+    }
+
+    /// Runs this command until it says that it is ready.
+    pub(crate) async fn run(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         loop {
             let line = log.next_line().await.unwrap().expect("the program ended before it was ready");
@@ -85,9 +92,12 @@ impl Daemon {
         self.child.wait().await.unwrap();
     }
 
-    fn signal(&self, signal: Signal) {
-        let id = self.child.id().unwrap();
-        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
+    pub(crate) fn id(&self) -> Pid {
+        Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.id(), signal).unwrap();
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -104,7 +114,7 @@ impl Daemon {
     }
 
     /// Waits for a line of the log that holds these words.
-    async fn logged(&mut self, words: &str) {
+    pub(crate) async fn logged(&mut self, words: &str) {
         let log = self.log.as_mut().unwrap();
         let line = async { while !log.next_line().await.unwrap().expect("the log ended").contains(words) {} };
         timeout(HANGS, line).await.unwrap_or_else(|_| panic!("the log never said {words:?}"));
@@ -120,7 +130,7 @@ pub(crate) async fn place() -> (TempDir, Simulator) {
     (tempfile::tempdir().unwrap(), Simulator::start(Settings::default()).await.unwrap())
 }
 
-async fn run(mut command: Command) -> Output {
+pub(crate) async fn run(mut command: Command) -> Output {
     command.output().await.unwrap()
 }
 
@@ -247,4 +257,21 @@ async fn explain_and_route_tell_the_same_decision() {
     let explained: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(explained, routed);
     assert!(simulator.calls().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_provider_keeps_for_a_tenant_is_known_after_a_death() {
+    let (directory, simulator) = place().await;
+    let mut daemon = Daemon::start(directory.path(), &simulator).await;
+    let body = json!({"model": MODEL, "input": "Hello.", "stream": true});
+    let request = daemon.client.post(daemon.url("/v1/responses")).body(body.to_string());
+    let answer = Answer::read(request.send().await.unwrap()).await.ok();
+    let created = answer.text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    let id = serde_json::from_str::<Value>(created).unwrap()["response"]["id"].as_str().unwrap().to_owned();
+    daemon.signal(Signal::KILL);
+    daemon.child.wait().await.unwrap();
+
+    let daemon = Daemon::start(directory.path(), &simulator).await;
+    let kept = daemon.client.get(daemon.url(&format!("/v1/responses/{id}"))).send().await.unwrap();
+    assert_eq!(Answer::read(kept).await.ok().json()["id"], id.as_str());
 }

@@ -77,6 +77,17 @@ async fn the_openai_sdk_needs_no_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_openai_sdk_needs_no_change_for_responses() {
+    let bench = Bench::start().await;
+    bench.put_tenant("slow", &json!({"operator_keys": true, "requests_per_minute": 0})).await;
+    bench.put_tenant("other", &json!({"operator_keys": true})).await;
+    if let Some(said) = run(&bench, "openai_responses.py", &Provider::ALL).await {
+        print!("{said}");
+        bench.idle().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_google_sdk_needs_no_change() {
     let bench = Bench::start().await;
     if let Some(said) = run(&bench, "gemini.py", &Provider::ALL).await {

@@ -84,8 +84,9 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
-        tokio::spawn(http::server::serve(listener, http::router(gateway.clone()), async {
+        tokio::spawn(http::server::serve(listener, gateway.clone(), async {
             let _ = stopped.await;
+            http::server::LAST_BYTES
         }));
         let client = client();
         Self { simulator, gateway, client, address, _stop: stop, directory }

@@ -78,6 +78,23 @@ def structured_output_and_images(model):
     check(isinstance(answer.choices[0].message.parsed, Seen), f"{model}: an image, and an answer after a schema")
 
 
+def embeddings():
+    words = ["the first text", "the second"]
+    # Where no format is named the SDK asks for base64 and decodes it itself.
+    decoded = client.embeddings.create(model="text-embedding-3-small", input=words)
+    plain = client.embeddings.create(model="text-embedding-3-small", input=words, encoding_format="float")
+    check(len(decoded.data) == 2 and len(decoded.data[0].embedding) > 10, "embeddings")
+    for one, two in zip(decoded.data, plain.data):
+        near = all(abs(a - b) < 1e-6 for a, b in zip(one.embedding, two.embedding))
+        check(len(one.embedding) == len(two.embedding) and near, "the same in base64 and as numbers")
+    check(plain.usage.model_extra["cost"] > 0, "embeddings have a cost")
+    try:
+        client.embeddings.create(model="auto", input=words)
+        fail("auto chose an embedding model")
+    except openai.BadRequestError as error:
+        check(error.param == "model", "an embedding model must be named")
+
+
 def errors():
     def raises(kind, **arguments):
         try:
@@ -108,6 +125,7 @@ for name in MODELS:
     tools(name)
 for name in os.environ["AIPIPE_SEEING_MODELS"].split(","):
     structured_output_and_images(name)
+embeddings()
 errors()
 names = [model.id for model in client.models.list()]
 check(names[0] == "auto", "models are listed, auto first")

@@ -7,6 +7,7 @@ mod control;
 mod faults;
 mod recordings;
 mod refusals;
+mod responses;
 mod support;
 
 use std::path::Path;

@@ -9,14 +9,14 @@ use serde_json::Value;
 use crate::support::*;
 
 /// Where recorded exchanges are, if they are.
-fn recordings() -> Option<PathBuf> {
+pub(crate) fn recordings() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let root = std::env::var_os("AIPIPE_TEST_DATA").map_or_else(beside, PathBuf::from);
     Some(root.join("traffic")).filter(|traffic| traffic.is_dir())
 }
 
 /// Every path of keys in a value; positions in lists are not told apart.
-fn shape(value: &Value, at: &str, paths: &mut BTreeSet<String>) {
+pub(crate) fn shape(value: &Value, at: &str, paths: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
@@ -31,7 +31,7 @@ fn shape(value: &Value, at: &str, paths: &mut BTreeSet<String>) {
 }
 
 /// Everything that a provider was recorded to send in chat answers, streamed and whole.
-fn recorded_shape(folder: &Path, dialect: &str) -> (usize, BTreeSet<String>) {
+pub(crate) fn recorded_shape(folder: &Path, dialect: &str) -> (usize, BTreeSet<String>) {
     let mut paths = BTreeSet::new();
     let mut read = 0;
     for entry in std::fs::read_dir(folder).unwrap() {

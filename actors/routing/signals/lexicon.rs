@@ -91,7 +91,7 @@ impl Lexicon {
         // Endings are written onto the word in these scripts, so that every entry is a stem.
         let inflected = stem.chars().next().is_some_and(is_hangul)
             || (stem.chars().count() > 3
-                && stem.chars().all(|c| matches!(c, '\u{600}'..='\u{6ff}' | '\u{900}'..='\u{97f}')));
+                && stem.chars().all(|c| matches!(c, '\u{590}'..='\u{6ff}' | '\u{900}'..='\u{d7f}')));
         let extent = if stem.len() < word.len() || inflected { Extent::Beginning } else { Extent::Whole };
         let hash = stem.chars().fold(Hash::EMPTY, |hash, letter| hash.with(fold(letter)));
         if extent == Extent::Beginning {
@@ -146,7 +146,7 @@ fn filter_bit(hash: Hash) -> (usize, u64) {
     (at as usize / 64 % BEGINNING_WORDS, 1 << (at % 64))
 }
 
-/// A letter in lower case and, where it is Latin, without its diacritic.
+/// A letter in lower case and, where it is Latin or Greek, without its diacritic.
 pub(super) fn fold(letter: char) -> char {
     if letter.is_ascii() {
         return letter.to_ascii_lowercase();
@@ -168,6 +168,14 @@ pub(super) fn fold(letter: char) -> char {
         'ù'..='ü' | 'ū' | 'ů' | 'ű' => 'u',
         'ý' | 'ÿ' => 'y',
         'ź' | 'ż' | 'ž' => 'z',
+        'ά' => 'α',
+        'έ' => 'ε',
+        'ή' => 'η',
+        'ί' | 'ϊ' | 'ΐ' => 'ι',
+        'ό' => 'ο',
+        'ύ' | 'ϋ' | 'ΰ' => 'υ',
+        'ώ' => 'ω',
+        'ς' => 'σ',
         other => other,
     }
 }

@@ -129,6 +129,11 @@ impl Measure {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
 
+    /// Whether it counts words that the lexicon knows.
+    pub fn is_of_words(self) -> bool {
+        (Self::Common as u8..=Self::Reference as u8).contains(&(self as u8))
+    }
+
     /// All of them, in their order.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied()

@@ -47,8 +47,10 @@ pub struct Signals {
 /// An ask with more words than this says itself what it is about.
 const POINTING_WORDS: u32 = 14;
 /// A shorter ask that begins so goes on from what was said before.
-const CONTINUATIONS: [&str; 22] = [
+const CONTINUATIONS: [&str; 24] = [
     "and ",
+    "are you sure",
+    "that is wrong",
     "or ",
     "but ",
     "what about ",
@@ -70,6 +72,22 @@ const CONTINUATIONS: [&str; 22] = [
     "А ",
     "那",
     "では",
+];
+
+/// Short messages that ask for nothing, beside those that the lexicon knows by a word.
+const COURTESIES: [&str; 12] = [
+    "makes sense",
+    "that makes sense",
+    "stop",
+    "stop.",
+    "k",
+    "how are you?",
+    "how are you",
+    "that helps",
+    "got it",
+    "that works",
+    "it works",
+    "it works now",
 ];
 
 impl Features {
@@ -122,6 +140,24 @@ impl Features {
             == 0
     }
 
+    /// The same with none of something.
+    pub fn without(mut self, measure: Measure) -> Self {
+        self.set(measure, 0);
+        self
+    }
+
+    /// The words of a text, each once, that count as something that the lexicon knows.
+    pub fn words_of(text: &str, measure: Measure) -> Vec<&str> {
+        let mut words: Vec<&str> = Vec::new();
+        for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+            let counted = Self::measure(&AskView { current: word, ..AskView::default() });
+            if counted.get(measure) > 0 && !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        words
+    }
+
     fn set(&mut self, measure: Measure, count: u32) {
         if let Some(slot) = self.counts.get_mut(measure as usize) {
             *slot = u16::try_from(count).unwrap_or(u16::MAX);
@@ -135,13 +171,17 @@ impl Features {
     /// Whether the ask is too short to stand alone and neither a courtesy nor a whole question.
     fn points_back(&self, text: &str) -> bool {
         let words = self.get(Measure::Words);
-        if words == 0 || words > POINTING_WORDS || self.get(Measure::Greeting) > 0 {
+        let text = text.trim();
+        if words == 0 || words > POINTING_WORDS || COURTESIES.iter().any(|said| said.eq_ignore_ascii_case(text)) {
             return false;
         }
-        let text = text.trim_start();
         let begins_so =
             |beginning: &&str| text.get(..beginning.len()).is_some_and(|it| it.eq_ignore_ascii_case(beginning));
-        self.get(Measure::Reference) > 0 || words <= 4 || CONTINUATIONS.iter().any(begins_so)
+        if CONTINUATIONS.iter().any(begins_so) {
+            return true;
+        }
+        let whole = self.get(Measure::Lookup) + self.get(Measure::Rework) > 0;
+        self.get(Measure::Greeting) == 0 && (self.get(Measure::Reference) > 0 || (words <= 4 && !whole))
     }
 
     /// Takes over what an earlier turn was about.
@@ -172,7 +212,9 @@ impl From<&Features> for Signals {
         let terms =
             [Measure::Maths, Measure::Science, Measure::Medicine, Measure::Law, Measure::Systems, Measure::Puzzle];
         let tasks = [Measure::Prove, Measure::Reason, Measure::Design, Measure::Fault];
-        let keywords = terms.into_iter().chain(tasks).map(count).sum::<f64>() + count(Measure::Programming) / 2.0;
+        // What stock phrases say of the task they take away again.
+        let asked = (tasks.into_iter().map(count).sum::<f64>() - count(Measure::Stock)).max(0.0);
+        let keywords = terms.into_iter().map(count).sum::<f64>() + asked + count(Measure::Programming) / 2.0;
         let code = count(Measure::CodeLines) + count(Measure::Identifiers) + count(Measure::Programming) / 2.0;
         let structure = count(Measure::Clauses)
             + count(Measure::Condition)

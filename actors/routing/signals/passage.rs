@@ -2,6 +2,8 @@
 
 /// Bytes that are looked at from each end of a message: what is asked stands at one of them.
 const END_BYTES: usize = 8 * 1024;
+/// Longest rest of a line that is left out where the cut goes through it.
+const CUT_LINE: usize = 1_024;
 /// Prose up to so many bytes is taken for the ask as a whole.
 const WHOLE_ASK: usize = 1_800;
 /// Of longer prose, a first or last paragraph up to so many bytes is.
@@ -32,7 +34,11 @@ pub(super) fn ends(text: &str) -> [&str; 2] {
     }
     let head = (0..=END_BYTES).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let tail = (text.len() - END_BYTES..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
-    [text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default()]
+    // A line that is cut through is no longer known for what it is.
+    let (head, tail) = (text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default());
+    let whole = head.rfind('\n').filter(|end| head.len() - end <= CUT_LINE).and_then(|end| head.get(..=end));
+    let next = tail.find('\n').filter(|&end| end <= CUT_LINE).and_then(|end| tail.get(end + 1..));
+    [whole.unwrap_or(head), next.unwrap_or(tail)]
 }
 
 /// Calls `each` with the pieces of a message in their order. No piece is longer than a line.
@@ -95,8 +101,14 @@ impl Prose {
             return self.bytes..self.bytes;
         }
         let several = self.paragraphs > 1;
-        let short_first = several && self.first_end <= SHORT_PARAGRAPH;
-        let short_last = several && self.bytes - self.last_start <= SHORT_PARAGRAPH;
+        let (first, last) = (self.first_end, self.bytes - self.last_start);
+        let mut short_first = several && first <= SHORT_PARAGRAPH;
+        let mut short_last = several && last <= SHORT_PARAGRAPH;
+        // A document of short paragraphs: the one at its ends that is no shorter than the rest is part of it.
+        let usual = self.bytes / self.paragraphs.max(1);
+        if short_first && short_last && self.paragraphs > 3 && (2 * first <= usual) != (2 * last <= usual) {
+            (short_first, short_last) = (2 * first <= usual, 2 * last <= usual);
+        }
         let from = match (short_first, short_last) {
             (true, _) => self.first_end,
             (false, true) => 0,
@@ -132,6 +144,17 @@ fn closes(line: &str, tag: &str) -> bool {
     line.split("</").skip(1).any(|rest| rest.strip_prefix(tag).is_some_and(|rest| rest.starts_with('>')))
 }
 
+/// How a harness heads the ask below the context that it collected (`## My request for Codex:`).
+const REQUEST_HEADING: &str = "\n## My request for ";
+/// How a harness introduces what local commands wrote.
+const CAVEAT: &str = "Caveat: The messages below were generated";
+
+/// What stands before and after the heading of the request, where there is one.
+fn request_heading(text: &str) -> Option<(&str, &str)> {
+    let (before, after) = text.split_once(REQUEST_HEADING)?;
+    Some((before, after.split_once('\n').map_or("", |(_, request)| request)))
+}
+
 /// The first line of a text and what follows it. A line break that was escaped twice and stands as `\\n` is one too.
 fn split_line(text: &str) -> (&str, &str) {
     let mut from = 0;
@@ -154,8 +177,15 @@ fn split_line(text: &str) -> (&str, &str) {
 /// Calls `each` with every line and its kind.
 fn lines<'a>(parts: [&'a str; 2], mut each: impl FnMut(Kind, &'a str)) {
     let (mut fenced, mut wrapped, mut wrappings) = (false, None, 0);
+    let mut awaited = parts.iter().any(|part| request_heading(part).is_some());
     for part in parts {
         let mut rest = part;
+        if awaited {
+            let (before, request) = request_heading(part).map_or((part, None), |(before, after)| (before, Some(after)));
+            each(Kind::Material, before);
+            awaited = request.is_none();
+            rest = request.unwrap_or_default();
+        }
         while !rest.is_empty() {
             let (line, after) = split_line(rest);
             rest = after;
@@ -167,6 +197,10 @@ fn lines<'a>(parts: [&'a str; 2], mut each: impl FnMut(Kind, &'a str)) {
             }
             if bare.is_empty() {
                 each(Kind::Ask, bare);
+                continue;
+            }
+            if bare.starts_with(CAVEAT) {
+                each(Kind::Material, line);
                 continue;
             }
             if bare.starts_with("```") || bare.starts_with("~~~") {
@@ -184,7 +218,9 @@ fn lines<'a>(parts: [&'a str; 2], mut each: impl FnMut(Kind, &'a str)) {
                     continue;
                 }
             }
-            let kind = if fenced || looks_like_code(bare) {
+            let kind = if !fenced && is_object(bare) {
+                Kind::Log
+            } else if fenced || looks_like_code(bare) {
                 Kind::Code
             } else if looks_like_log(bare) {
                 Kind::Log
@@ -231,7 +267,40 @@ fn assigns(bare: &str) -> bool {
     name > 0 && ((rest.starts_with('(') && rest.ends_with(')')) || rest.starts_with(" = ") || rest.starts_with(" += "))
 }
 
+/// Beginnings of lines that a program wrote as it failed.
+const TRACE_BEGINNINGS: [&str; 5] = ["Traceback (most", "File \"", "Caused by:", "goroutine ", "Exception in thread"];
+
+/// A line of a stack trace: a frame, or the name of an error with its message.
+fn is_traced(bare: &str) -> bool {
+    let frame = TRACE_BEGINNINGS.iter().any(|beginning| bare.starts_with(beginning))
+        && (bare.contains(['(', ':', '/', '[']) && !bare.ends_with(['?', '!']));
+    let name = bare.split(':').next().unwrap_or_default();
+    let error = ["Error", "Exception", "Warning"].iter().any(|ending| name.ends_with(ending))
+        && name.len() > 7
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_'));
+    frame || error || (bare.starts_with("at ") && bare.ends_with(')'))
+}
+
+/// An object of JSON alone on its line.
+fn is_object(bare: &str) -> bool {
+    bare.starts_with("{\"") && bare.ends_with('}')
+}
+
+/// The months at the beginning of syslog's lines.
+const MONTHS: [&str; 12] =
+    ["Jan ", "Feb ", "Mar ", "Apr ", "May ", "Jun ", "Jul ", "Aug ", "Sep ", "Oct ", "Nov ", "Dec "];
+
+/// `Mar 11 10:20:07 host …`.
+fn is_syslog(bare: &str) -> bool {
+    let dated = bare.get(..4).is_some_and(|start| MONTHS.contains(&start));
+    let clock = bare.split_ascii_whitespace().nth(2).map(str::as_bytes);
+    dated && clock.is_some_and(|clock| matches!(clock, [_, _, b':', _, _, b':', _, _, ..]))
+}
+
 fn looks_like_log(bare: &str) -> bool {
+    if is_traced(bare) || is_object(bare) || is_syslog(bare) {
+        return true;
+    }
     if bare.len() < 40 || !bare.is_ascii() {
         return false;
     }

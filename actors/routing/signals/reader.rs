@@ -253,7 +253,9 @@ impl<'f> Reader<'f> {
         self.features.add(Measure::LongWords, u32::from(letters >= LONG));
         self.features.add(Measure::VeryLongWords, u32::from(letters >= VERY_LONG));
         let whole = self.lexicon.whole(hash).or_else(|| self.lexicon.whole(stem));
-        if let Some(measure) = whole.or(found) {
+        // `non-compact` is no refusal.
+        let prefix = rest.starts_with('-') && whole == Some(Measure::Greeting);
+        if let Some(measure) = whole.or(found).filter(|_| !prefix) {
             self.features.add(measure, 1);
         }
     }

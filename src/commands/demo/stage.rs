@@ -76,9 +76,10 @@ impl Stage {
         };
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(http::server::serve(listener, http::router(gateway.clone()), async {
+        let server = tokio::spawn(http::server::serve(listener, gateway.clone(), async {
             // A sender that is gone says the same.
             let _ = stopped.await;
+            http::server::LAST_BYTES
         }));
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(120)).build()?;
         Ok(Self { simulator, secret, address, client, gateway, server, stop, _directory: directory })

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::future::join_all;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
 use super::Finding;
 use crate::config::{Config, ProviderConfig};
 use crate::gateway::upstreams::{Upstream, upstreams};
-use crate::upstream::client::Client;
+use crate::upstream::client::{Call, Client};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,7 +48,8 @@ async fn ask(client: &Client, upstream: &Upstream) -> Result<Answered, String> {
     let url = upstream.url(upstream.config.profile.dialect.models_path()).map_err(|broken| broken.message)?;
     let config = &upstream.config;
     let began = Instant::now();
-    let answer = client.get(url, upstream.headers.clone(), config.profile.auth, config.key.as_ref());
+    let call = Call { url, headers: upstream.headers.clone(), body: Bytes::new() };
+    let answer = client.request(Method::GET, call, config.profile.auth, config.key.as_ref());
     let response = tokio::time::timeout(PATIENCE, answer).await;
     let response = response.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?;
     let response = response.map_err(|broken| broken.message)?;

@@ -50,9 +50,9 @@ pub(super) struct ToolUseBlock<'a> {
 }
 
 /// The kind of [`Opaque`] that signs a `thinking` block.
-pub(super) const SIGNATURE: &str = "signature";
+pub(in crate::dialects) const SIGNATURE: &str = "signature";
 /// The kind of [`Opaque`] that is a `redacted_thinking` block.
-pub(super) const REDACTED: &str = "redacted";
+pub(in crate::dialects) const REDACTED: &str = "redacted";
 
 /// Parses a block; the error says which and quotes nothing.
 pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str, what: &str) -> Result<T, Malformed> {

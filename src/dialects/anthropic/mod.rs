@@ -10,7 +10,7 @@
 //! * a stream is whole only with `message_stop`.
 
 mod answer;
-mod block;
+pub(in crate::dialects) mod block;
 pub mod client;
 mod error;
 mod id;

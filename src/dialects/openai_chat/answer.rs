@@ -192,6 +192,7 @@ pub fn read_answer(body: &[u8], quirks: ChatQuirks) -> Result<AnswerFacts, Answe
     let stops = || reading.finishes.iter().map(|finish| stop(finish, reading.has_tool_calls));
     let finished = reading.finishes.iter().fold(0, |bits, finish| bits | bit(finish.index));
     Ok(AnswerFacts {
+        issued: Vec::new(),
         usage: reading.usage.or(reading.choice_usage),
         stop: stops().find(|&stop| stop == Stop::Length).or_else(|| stops().next()).unwrap_or(Stop::End),
         is_whole: reading.met & !finished == 0,

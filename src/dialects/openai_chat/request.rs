@@ -1,7 +1,6 @@
 //! Reads a body into the canonical form, for providers that speak another dialect.
 
 mod history;
-mod media;
 mod wire;
 
 use serde_json::Value;

@@ -168,7 +168,7 @@ impl StreamReading for Passing {
             out.extend(relayed.bytes);
         }
         let commits = facts.is_content || facts.stop.is_some();
-        Seen { content: commits.then_some(facts.content_bytes), usage: facts.usage, course }
+        Seen { content: commits.then_some(facts.content_bytes), usage: facts.usage, course, ..Seen::default() }
     }
 
     fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {

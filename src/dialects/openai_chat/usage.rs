@@ -1,4 +1,4 @@
-//! The `usage` object: read in each provider's variant, written in OpenAI's.
+//! The `usage` object: read in each provider's variant, that of OpenAI Responses included, and written as Chat Completions has it.
 
 use std::fmt::Write as _;
 
@@ -34,14 +34,20 @@ pub(in crate::dialects) fn read(cursor: &mut Cursor<'_>, quirks: ChatQuirks) -> 
         let kind = cursor.kind()?;
         let value = cursor.position();
         match (key.name.raw(), kind) {
-            ("prompt_tokens", Kind::Number) => figures.prompt = count(cursor)?,
-            ("completion_tokens", Kind::Number) => figures.completion = count(cursor)?,
+            ("prompt_tokens" | "input_tokens", Kind::Number) => figures.prompt = count(cursor)?,
+            ("completion_tokens" | "output_tokens", Kind::Number) => figures.completion = count(cursor)?,
             ("total_tokens", Kind::Number) => figures.total = Some(count(cursor)?),
             // Moonshot's flat figure, DeepSeek's name for it: the same as the one in the details.
             ("cached_tokens" | "prompt_cache_hit_tokens", Kind::Number) => {
                 figures.cached = figures.cached.max(count(cursor)?)
             }
-            ("prompt_tokens_details" | "completion_tokens_details", Kind::Object) => details(cursor, &mut figures)?,
+            (
+                "prompt_tokens_details"
+                | "completion_tokens_details"
+                | "input_tokens_details"
+                | "output_tokens_details",
+                Kind::Object,
+            ) => details(cursor, &mut figures)?,
             ("cost", _) => {
                 figures.cost = amount(cursor, kind, 9)?;
                 own_cost = Some(value..cursor.position());

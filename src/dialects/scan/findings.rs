@@ -11,6 +11,7 @@ use aipipe_actors::routing::tokens::Estimator;
 use super::preferences::preferences;
 use super::{Ask, Members, PromptHasher, Thread, invalid, string};
 use crate::dialects::client::Facts;
+use crate::dialects::issued::Stored;
 use crate::dialects::json::{Cursor, Kind};
 use crate::dialects::translate::InvalidRequest;
 
@@ -87,7 +88,8 @@ impl<'a> Findings<'a> {
             input_bound: self.estimate.upper_bound(),
             output_limit: self.output_limit,
             choices,
-            stored: self.stored.iter().map(|id| id.clone().into_owned()).collect(),
+            stored: self.stored.iter().map(|id| Stored::thing(id.as_ref())).collect(),
+            mentioned: Vec::new(),
         })
     }
 

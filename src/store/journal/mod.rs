@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aipipe_actors::identity::RequestId;
-use aipipe_actors::ledger::{Closing, Opening, Raise};
+use aipipe_actors::ledger::{Closing, Issued, Opening, Raise};
 use serde::{Deserialize, Serialize};
 
 use record::{Found, Scan};
@@ -40,6 +40,8 @@ pub(super) enum Entry<'a> {
     Close(Cow<'a, Closing>),
     /// A request needed no dispatch.
     OpenClose(Cow<'a, Opening>, Cow<'a, Closing>),
+    /// A provider issued something to a tenant.
+    Issue(Cow<'a, Issued>),
 }
 
 impl Entry<'_> {
@@ -52,6 +54,7 @@ impl Entry<'_> {
             Self::Raise(raise) => Entry::Raise(own(raise)),
             Self::Close(closing) => Entry::Close(own(closing)),
             Self::OpenClose(opening, closing) => Entry::OpenClose(own(opening), own(closing)),
+            Self::Issue(issued) => Entry::Issue(own(issued)),
         }
     }
 
@@ -61,6 +64,7 @@ impl Entry<'_> {
             Self::Open(opening) | Self::OpenClose(opening, _) => opening.request_id,
             Self::Raise(raise) => raise.request_id,
             Self::Close(closing) => closing.request_id,
+            Self::Issue(issued) => issued.request_id,
         }
     }
 
@@ -71,12 +75,13 @@ impl Entry<'_> {
             Self::Raise(_) => 256,
             Self::Close(closing) => 640 + 512 * closing.attempts.len(),
             Self::OpenClose(opening, _) => 1408 + opening.decision.len(),
+            Self::Issue(issued) => 256 + 36 * issued.hashes.len(),
         }
     }
 
     /// Whether a full disk must stop it: it comes before something that costs money. A settlement comes after.
     fn precedes_dispatch(&self) -> bool {
-        !matches!(self, Self::Close(_))
+        !matches!(self, Self::Close(_) | Self::Issue(_))
     }
 }
 

@@ -28,12 +28,7 @@ fn close(number: u128) -> Entry<'static> {
 }
 
 fn ids(entries: &[Entry<'_>]) -> Vec<u128> {
-    let id = |entry: &Entry<'_>| match entry {
-        Entry::Open(opening) | Entry::OpenClose(opening, _) => opening.request_id,
-        Entry::Raise(raise) => raise.request_id,
-        Entry::Close(closing) => closing.request_id,
-    };
-    entries.iter().map(|entry| u128::from_be_bytes(*id(entry).as_bytes())).collect()
+    entries.iter().map(|entry| u128::from_be_bytes(*entry.request_id().as_bytes())).collect()
 }
 
 #[test]

@@ -12,6 +12,7 @@ use aipipe_actors::money::{NanoUsd, Rates};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, named_params};
 
 use super::value::{count, day, nanos};
+use crate::store::issued;
 use crate::store::journal::{Entry, Position};
 
 /// What a batch did.
@@ -140,6 +141,7 @@ impl<'a> Rows<'a> {
                 None => self.close(closing),
             },
             Entry::OpenClose(opening, closing) => self.complete_or_close(&Opened::of(opening), closing),
+            Entry::Issue(issued) => issued::keep(self.transaction, issued),
         }
     }
 

@@ -6,7 +6,7 @@ use aipipe_actors::money::Tokens;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{mark, reading};
+use super::reading;
 use crate::dialects::anthropic::answer::unreadable_error;
 use crate::dialects::anthropic::block::{Calls, SIGNATURE, stop_of};
 use crate::dialects::anthropic::error::read_envelope;
@@ -15,6 +15,7 @@ use crate::dialects::anthropic::usage::Count;
 use crate::dialects::carry::Arguments;
 use crate::dialects::client::{AnswerFacts, Slot};
 use crate::dialects::conversation::{Answer, Choice, Part, Stop, Usage};
+use crate::dialects::mark;
 use crate::dialects::translate::{AnswerError, Malformed};
 
 /// Whether the client gets the model's thoughts.
@@ -172,6 +173,7 @@ pub(super) fn read(body: &[u8]) -> Result<AnswerFacts, AnswerError> {
     reading.take_usage(text, &mut count);
     let calls = if reading.calls { Calls::Client } else { Calls::None };
     Ok(AnswerFacts {
+        issued: Vec::new(),
         usage: count.usage(),
         stop: reading.stop_reason.map_or(Stop::End, |reason| stop_of(reason.raw(), calls)),
         is_whole: reading.stop_reason.is_some(),

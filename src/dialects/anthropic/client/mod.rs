@@ -2,12 +2,11 @@
 //!
 //! [`scan`] looks at a body once; [`pass`] splices what must change for a provider that speaks Messages itself, and [`passing`] watches
 //! its streams. For any other [`request`] reads the body into the canonical form, and [`answer`] and [`stream`] write the canonical answer
-//! as messages and events. Opaque things of other models travel in the signatures of thoughts ([`mark`]).
+//! as messages and events. Opaque things of other models travel in the signatures of thoughts (`dialects::mark`).
 
 mod answer;
 mod counting;
 mod error;
-mod mark;
 mod pass;
 mod passing;
 mod reading;

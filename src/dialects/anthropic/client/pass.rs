@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use aipipe_actors::catalogue::{Capability, Effort, ReasoningControl};
 
-use super::mark;
 use super::scan::{BlockSpan, Scan, Thinks};
 use crate::dialects::anthropic::request::thinking::{Circumstances, Thinking};
 use crate::dialects::client::{Chosen, Prepared, Target};
 use crate::dialects::edits::Edits;
+use crate::dialects::mark;
 use crate::dialects::splice::Cutter;
 
 /// Sampling parameters that only tune.

@@ -57,7 +57,7 @@ impl StreamReading for Passing {
             None => out.push(event.into_raw()),
         }
         self.is_whole |= ends;
-        Seen { content, usage, course: if ends { Onward::Whole } else { Onward::More } }
+        Seen { content, usage, course: if ends { Onward::Whole } else { Onward::More }, ..Seen::default() }
     }
 
     fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {

@@ -11,10 +11,11 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::answer::{Figures, Holds, Thoughts, stop_reason};
-use super::{error, mark};
+use super::error;
 use crate::dialects::anthropic::block::{REDACTED, SIGNATURE};
 use crate::dialects::anthropic::id::valid_id;
 use crate::dialects::conversation::{Event, Opaque, Stop, Usage};
+use crate::dialects::mark;
 use crate::dialects::translate::{ClientError, StreamEncoder};
 
 /// Encodes the events of one answer.

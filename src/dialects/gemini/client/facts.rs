@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::wire::{Body, Content, Part, setting};
 use crate::dialects::client::{Addressed, Facts};
 use crate::dialects::conversation::Reasoning;
+use crate::dialects::issued::Stored;
 
 /// Where files that were uploaded to Google live.
 const STORED_FILES: [&str; 2] = ["https://generativelanguage.googleapis.com/", "files/"];
@@ -51,7 +52,8 @@ pub(super) fn facts(body: &Body, preferences: Preferences, addressed: &Addressed
         input_bound: gathered.estimate.upper_bound(),
         output_limit: setting(settings, ["maxOutputTokens", "max_output_tokens"]),
         choices: setting(settings, ["candidateCount", "candidate_count"]).unwrap_or(1),
-        stored: gathered.stored,
+        stored: gathered.stored.into_iter().map(Stored::thing).collect(),
+        mentioned: Vec::new(),
     }
 }
 

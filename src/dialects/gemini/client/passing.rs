@@ -145,6 +145,7 @@ pub(super) fn read_answer(body: &[u8]) -> Result<AnswerFacts, AnswerError> {
     let cut = read.choices.iter().find(|choice| choice.stop == Stop::Length);
     let stop = cut.or(read.choices.first()).map(|choice| choice.stop);
     Ok(AnswerFacts {
+        issued: Vec::new(),
         usage: read.usage,
         stop: stop.unwrap_or(Stop::End),
         is_whole: true,

@@ -167,6 +167,7 @@ fn the_body_goes_on_as_it_came_without_aipipes_own() {
         model,
         chosen: crate::dialects::client::Chosen::Auto,
         profile: &crate::providers::Profile::GEMINI,
+        holdings: &crate::dialects::issued::Holdings::default(),
     };
     let prepared = request.pass(&target);
     assert_eq!(prepared.body, r#"{ "contents":[ {"parts" : [{"text":"caf\u00e9"}]} ] , "x":1.50 }"#);

@@ -5,9 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use serde_json::Value;
 
 use super::super::answer::thought_of;
+use super::invalid;
 use super::wire::{CallIn, ContentIn, ImageIn, MessageIn, PieceIn};
-use super::{invalid, media};
 use crate::dialects::conversation::{Opaque, Part, Role, Thought, ToolCall, ToolResult, Turn};
+use crate::dialects::openai_chat::media;
 use crate::dialects::translate::InvalidRequest;
 
 /// What has been read so far.
@@ -150,8 +151,14 @@ fn part(index: usize, position: usize, piece: PieceIn) -> Result<Part, InvalidRe
         Some("image_url") => match piece.image_url.ok_or_else(|| missing("image_url"))? {
             ImageIn::Url(url) | ImageIn::Object { url } => media::image(url, &param("image_url.url")),
         },
-        Some("input_audio") => piece.input_audio.map(media::audio).ok_or_else(|| missing("input_audio")),
-        Some("file") => media::file(piece.file.ok_or_else(|| missing("file"))?, &param("file")),
+        Some("input_audio") => {
+            let audio = piece.input_audio.ok_or_else(|| missing("input_audio"))?;
+            Ok(media::audio(audio.data, audio.format.as_deref()))
+        }
+        Some("file") => {
+            let file = piece.file.ok_or_else(|| missing("file"))?;
+            media::file(file.file_id, file.file_data, file.filename, &param("file"))
+        }
         Some(_) => Err(at(index, &member("type"), "is unknown to providers of other dialects")),
     }
 }

@@ -173,7 +173,8 @@ fn d128_minimax_gets_its_details_back_and_others_do_not() {
     {
         let profile = &crate::providers::built_in(provider).unwrap().profile;
         let model = model();
-        let prepared = request.pass(&Target { model: &model, chosen: Chosen::Named, profile });
+        let prepared =
+            request.pass(&Target { model: &model, chosen: Chosen::Named, profile, holdings: &Default::default() });
         let sent = String::from_utf8(prepared.body.to_vec()).unwrap().replace(r#""reasoning_split":true,"#, "");
         assert_eq!(sent, expected, "{provider}");
     }

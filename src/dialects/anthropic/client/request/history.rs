@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use super::wire::{BlockIn, Content, MessageIn};
 use super::{invalid, media, parse};
 use crate::dialects::anthropic::block::{REDACTED, SIGNATURE};
-use crate::dialects::anthropic::client::mark::{self, Marked};
 use crate::dialects::anthropic::id::original_id;
 use crate::dialects::conversation::{Opaque, Part, Role, Thought, ToolCall, ToolResult, Turn};
+use crate::dialects::mark::{self, Marked};
 use crate::dialects::translate::InvalidRequest;
 
 /// What Claude Code puts before its instructions to be billed by: it changes with every call and would spoil a prefix cache.

@@ -5,8 +5,8 @@ use std::ops::Range;
 use aipipe_actors::catalogue::Capability;
 
 use super::{BlockSpan, MarkedMessage, Scan};
-use crate::dialects::anthropic::client::mark;
 use crate::dialects::json::{Cursor, Kind, Text};
+use crate::dialects::mark;
 use crate::dialects::scan::{Said, count_pages, invalid, objects};
 use crate::dialects::translate::InvalidRequest;
 

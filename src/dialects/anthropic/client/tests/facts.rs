@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::{body, scanned, talk, try_scan};
 use crate::dialects::anthropic::client::scan::scan;
+use crate::dialects::issued::Stored;
 
 fn needs(extra: &Value) -> Capabilities {
     scanned(extra).facts().needs
@@ -125,8 +126,8 @@ fn d59_what_is_stored_at_a_provider_is_named() {
     });
     let mut stored = scanned(&extra).facts().stored.clone();
     stored.sort();
-    assert_eq!(stored, ["container_1", "file_1", "file_2"]);
-    assert_eq!(scanned(&json!({"container": "container_2"})).facts().stored, ["container_2"]);
+    assert_eq!(stored, ["container_1", "file_1", "file_2"].map(Stored::thing));
+    assert_eq!(scanned(&json!({"container": "container_2"})).facts().stored, [Stored::thing("container_2")]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::Messages;
 use crate::dialects::client::{Addressed, Chosen, ClientRequest, ClientSurface as _, Decoded, Frame, Target};
 use crate::dialects::conversation::Opaque;
+use crate::dialects::issued::Holdings;
 use crate::dialects::translate::InvalidRequest;
 use crate::providers::Profile;
 
@@ -65,7 +66,12 @@ fn model(reasoning: ReasoningControl, efforts: &[Effort]) -> Model {
 
 /// The body for a provider of the same dialect, and what was left out.
 fn passed(text: &str, model: &Model, chosen: Chosen) -> (String, Vec<String>) {
-    let prepared = try_scan(text).unwrap().pass(&Target { model, chosen, profile: &Profile::ANTHROPIC });
+    let prepared = try_scan(text).unwrap().pass(&Target {
+        model,
+        chosen,
+        profile: &Profile::ANTHROPIC,
+        holdings: &Holdings::default(),
+    });
     (String::from_utf8(prepared.body.to_vec()).unwrap(), prepared.dropped)
 }
 

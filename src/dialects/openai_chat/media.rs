@@ -1,35 +1,39 @@
 //! Images, documents and audio: data URLs taken apart, media types made regular, base64 made standard.
 
-use super::invalid;
-use super::wire::{AudioIn, FileIn};
 use crate::dialects::conversation::{Media, Part};
+use crate::dialects::scan::invalid;
 use crate::dialects::translate::InvalidRequest;
 
 /// An image by its URL.
-pub(super) fn image(url: String, param: &str) -> Result<Part, InvalidRequest> {
+pub(in crate::dialects) fn image(url: String, param: &str) -> Result<Part, InvalidRequest> {
     Ok(Part::Image(address(url, param)?))
 }
 
-/// A document, or whatever else a file holds.
-pub(super) fn file(file: FileIn, param: &str) -> Result<Part, InvalidRequest> {
-    let media = match (file.file_id, file.file_data) {
+/// A document, or whatever else a file holds; `data` may be an address too.
+pub(in crate::dialects) fn file(
+    id: Option<String>,
+    data: Option<String>,
+    name: Option<String>,
+    param: &str,
+) -> Result<Part, InvalidRequest> {
+    let media = match (id, data) {
         (Some(id), _) => Media::FileId(id),
         (None, Some(data)) if is_address(&data) => address(data, param)?,
         (None, Some(base64)) => inline(None, base64),
         (None, None) => return Err(invalid(Some(param), format!("`{param}` must hold `file_data` or `file_id`"))),
     };
     let is_image = matches!(&media, Media::Inline { media_type, .. } if media_type.starts_with("image/"));
-    Ok(if is_image { Part::Image(media) } else { Part::Document { media, name: file.filename } })
+    Ok(if is_image { Part::Image(media) } else { Part::Document { media, name } })
 }
 
 /// Audio data; the dialect knows `wav` and `mp3`.
-pub(super) fn audio(audio: AudioIn) -> Part {
-    let media_type = match audio.format.as_deref() {
+pub(super) fn audio(data: String, format: Option<&str>) -> Part {
+    let media_type = match format {
         Some("mp3") => "audio/mpeg".to_owned(),
         Some(other) => format!("audio/{other}"),
         None => "audio/wav".to_owned(),
     };
-    Part::Audio(Media::Inline { media_type, base64: standard(audio.data) })
+    Part::Audio(Media::Inline { media_type, base64: standard(data) })
 }
 
 fn is_address(text: &str) -> bool {

@@ -1,13 +1,15 @@
 //! Where the origin of opaque things stands: in front of them, in the very string that carries them.
 //!
-//! Clients of this dialect send the `signature` of a `thinking` block and the `data` of a `redacted_thinking` block back unchanged, and
-//! nothing else of a thought. What another model than Anthropic's made, and what Anthropic's made for a translated answer, is therefore
-//! written there as `aipipe:1:<kind>:<origin>:<data>`: `kind` says what the data is, `origin` is the `provider/model` that alone can read
-//! it (with `%` and `:` escaped as `%25` and `%3A`), `data` is as it came. No signature of Anthropic's begins so, since a colon is no
-//! letter of base64: a string without the mark is Anthropic's own, and AiPipe does not know which of its models made it.
+//! Clients send one string of a thought back unchanged, and nothing else: in Anthropic Messages the `signature` of a `thinking` block and
+//! the `data` of a `redacted_thinking` block, in OpenAI Responses the `encrypted_content` of a `reasoning` item. What a model of another
+//! dialect made, and what was made for a translated answer, is therefore written there as `aipipe:1:<kind>:<origin>:<data>`: `kind` says
+//! what the data is, `origin` is the `provider/model` that alone can read it (with `%` and `:` escaped as `%25` and `%3A`), `data` is as
+//! it came. Nothing that a provider encrypts begins so, since a colon is no letter of base64: a string without the mark is the dialect's
+//! own, and AiPipe does not know from it which model made it.
 //!
-//! A thought without anything opaque gets the kind `none`, for a signature must not be empty when Anthropic reads it, and this one is
-//! taken out before. The signature of a call has the kind `call`; it stands in a `redacted_thinking` block before the call.
+//! A thought without anything opaque gets the kind `none`: a signature must not be empty when Anthropic reads it, and an item without
+//! encrypted content would be looked for at a provider. The signature of a call has the kind `call`; it stands in a thought of its own
+//! before the call.
 
 use crate::dialects::anthropic::block::{REDACTED, SIGNATURE};
 use crate::dialects::conversation::Opaque;
@@ -21,7 +23,7 @@ const KINDS: [&str; 4] = [SIGNATURE, REDACTED, "encrypted", THOUGHT_SIGNATURE];
 
 /// What a marked string holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Marked {
+pub(in crate::dialects) enum Marked {
     /// Something that belongs to a thought.
     Thought(Opaque),
     /// The signature of the call that follows.
@@ -32,7 +34,7 @@ pub(super) enum Marked {
 
 impl Marked {
     /// The data, where it is a thought of the model at `origin` in Anthropic's own form.
-    pub(super) fn own(self, origin: &str) -> Option<String> {
+    pub(in crate::dialects) fn own(self, origin: &str) -> Option<String> {
         match self {
             Self::Thought(opaque) if opaque.origin == origin && matches!(opaque.kind, SIGNATURE | REDACTED) => {
                 Some(opaque.data)
@@ -43,12 +45,12 @@ impl Marked {
 }
 
 /// The string for a thought with this signature or encrypted form.
-pub(super) fn thought(opaque: Option<&Opaque>) -> String {
+pub(in crate::dialects) fn thought(opaque: Option<&Opaque>) -> String {
     opaque.map_or_else(|| format!("{MARK}{NONE}::"), |opaque| marked(opaque.kind, opaque))
 }
 
 /// The string for the signature of a call.
-pub(super) fn call(signature: &Opaque) -> String {
+pub(in crate::dialects) fn call(signature: &Opaque) -> String {
     marked(CALL, signature)
 }
 
@@ -58,7 +60,7 @@ fn marked(kind: &str, opaque: &Opaque) -> String {
 }
 
 /// Reads a string of AiPipe's; `None` for one that a provider made. A kind that is not known holds nothing for anybody.
-pub(super) fn read(text: &str) -> Option<Marked> {
+pub(in crate::dialects) fn read(text: &str) -> Option<Marked> {
     let mut fields = text.strip_prefix(MARK)?.splitn(3, ':');
     let (kind, origin, data) = (fields.next()?, fields.next()?, fields.next()?);
     let origin = origin.replace("%3A", ":").replace("%25", "%");
@@ -71,7 +73,7 @@ pub(super) fn read(text: &str) -> Option<Marked> {
 }
 
 /// Reads what a client sent back, marked or not; what is not marked is of the kind given.
-pub(super) fn read_any(text: &str, kind: &'static str) -> Marked {
+pub(in crate::dialects) fn read_any(text: &str, kind: &'static str) -> Marked {
     match read(text) {
         Some(marked) => marked,
         None if text.is_empty() => Marked::Nothing,
