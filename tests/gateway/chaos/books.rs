@@ -70,7 +70,9 @@ impl Books {
             misses.extend(self.compare_question(question, &rows, calls));
         }
         for one in told {
-            misses.extend(contradiction(one, row_of.get(one.request.as_str()).copied()));
+            let row = row_of.get(one.request.as_str()).copied();
+            misses.extend(one.miss().map(|miss| format!("{miss}\n  {}", row.map(course).unwrap_or_default())));
+            misses.extend(contradiction(one, row));
         }
         misses
     }
@@ -133,6 +135,21 @@ impl Books {
         }
         misses
     }
+}
+
+/// What was tried for a request, and what was left when nothing more was.
+fn course(row: &Value) -> String {
+    let mut all = Vec::new();
+    for attempt in row["attempts"].as_array().unwrap() {
+        all.push(format!("{} {} {}", attempt["provider"], attempt["fault"], attempt["latency_ms"]));
+    }
+    for candidate in row["decision"]["candidates"].as_array().into_iter().flatten() {
+        let reason = &candidate["reason"];
+        if reason != "excluded" {
+            all.push(format!("{} of {}: {reason}", candidate["model"], candidate["provider"]));
+        }
+    }
+    all.join(", ")
 }
 
 /// Where a client was told something else than the ledger says.

@@ -22,7 +22,10 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(61);
 /// Crashes of one actor within that time: the last of them is made good within a tenth of a second.
 const CRASHES: usize = 3;
 
-/// The ways in which a provider fails.
+/// How long a call can last that began while its provider failed. What it ends in still counts against the provider.
+const LATE: Duration = Duration::from_secs(9);
+
+/// The ways in which a provider fails at once.
 fn failures() -> Vec<Behaviour> {
     vec![
         Behaviour::UsageMissing,
@@ -38,18 +41,25 @@ fn failures() -> Vec<Behaviour> {
         Behaviour::EndsEarly(1),
         Behaviour::ErrorEventAfter(1),
         Behaviour::MalformedEventAfter(3),
-        Behaviour::StallAfter(2),
-        Behaviour::Silent,
-        Behaviour::SlowHeaders(Duration::from_millis(700)),
         Behaviour::Truncated,
         Behaviour::NotJson { body: "<html>".into(), status: 200 },
         Behaviour::NotJson { body: "<html>".into(), status: 502 },
     ]
 }
 
+/// The ways that take their time.
+fn slow_failures() -> Vec<Behaviour> {
+    vec![Behaviour::StallAfter(2), Behaviour::Silent, Behaviour::SlowHeaders(Duration::from_millis(700))]
+}
+
 /// Draws and does what goes wrong.
 pub(super) struct Trouble {
     rng: Rng,
+    failures: Vec<Behaviour>,
+    /// How long a provider has to be well before requests may rely on it.
+    convalescence: Duration,
+    /// Since when the same providers are well.
+    since: Instant,
     /// The first of the providers that are well, which follow each other in a circle.
     first: usize,
     crashed: HashMap<String, (usize, Instant)>,
@@ -57,9 +67,16 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    pub(super) fn new(stage: &Stage, mut rng: Rng) -> Self {
+    /// Without failures that take their time a run is over soon.
+    pub(super) fn new(stage: &Stage, takes_time: bool, mut rng: Rng) -> Self {
+        let (mut failures, mut convalescence) = (failures(), Duration::ZERO);
+        if takes_time {
+            failures.extend(slow_failures());
+            convalescence = LATE;
+        }
         let first = rng.usize(..Provider::ALL.len());
-        let mut trouble = Self { rng, first, crashed: HashMap::new(), done: HashMap::new() };
+        let (crashed, done) = (HashMap::new(), HashMap::new());
+        let mut trouble = Self { rng, failures, convalescence, since: Instant::now(), first, crashed, done };
         for place in WELL..Provider::ALL.len() {
             trouble.spoil(stage, place);
         }
@@ -101,8 +118,7 @@ impl Trouble {
 
     /// The provider in this place fails in some way from now on, or in another than before.
     fn spoil(&mut self, stage: &Stage, place: usize) {
-        let failures = failures();
-        let failure = Box::new(failures[self.rng.usize(..failures.len())].clone());
+        let failure = Box::new(self.failures[self.rng.usize(..self.failures.len())].clone());
         let rate = [0.2, 0.5, 1.0][self.rng.usize(..3)];
         stage.simulator.script(self.provider(place), Behaviour::FailureRate { rate, failure });
         self.count("faults of providers");
@@ -111,6 +127,9 @@ impl Trouble {
     /// The next provider becomes well in place of the first, as soon as the program has noticed that the two others are: until then a
     /// request might find nobody.
     async fn pass_on(&mut self, stage: &Stage) {
+        if self.since.elapsed() < self.convalescence {
+            return;
+        }
         let staying = [1, 2].map(|place| model(self.provider(place)));
         for tenant in RESIDENTS {
             let route = stage.client.post(stage.url("/v1/route")).header("x-tenant-id", tenant);
@@ -129,8 +148,8 @@ impl Trouble {
             }
         }
         stage.simulator.script(self.provider(WELL), Behaviour::Normal);
-        let leaving = self.first;
-        self.first = (leaving + 1) % Provider::ALL.len();
+        self.first = (self.first + 1) % Provider::ALL.len();
+        self.since = Instant::now();
         self.spoil(stage, Provider::ALL.len() - 1);
         self.count("changes of who is well");
     }
