@@ -177,6 +177,7 @@ async fn in_any_trouble_a_request_that_can_be_answered_is_and_the_books_hold() {
         for one in &told {
             *outcomes.entry(one.outcome.name()).or_default() += 1;
         }
+        trouble.pass_on(&stage).await;
         misses.extend(books.compare(&stage, since, &told).await);
         let now = Footprint::of(daemon.id());
         warm.get_or_insert(now.resident_kib);

@@ -22,9 +22,6 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(61);
 /// Crashes of one actor within that time: the last of them is made good within a tenth of a second.
 const CRASHES: usize = 3;
 
-/// How long a call can last that began while its provider failed. What it ends in still counts against the provider.
-const LATE: Duration = Duration::from_secs(9);
-
 /// The ways in which a provider fails at once.
 fn failures() -> Vec<Behaviour> {
     vec![
@@ -56,10 +53,6 @@ fn slow_failures() -> Vec<Behaviour> {
 pub(super) struct Trouble {
     rng: Rng,
     failures: Vec<Behaviour>,
-    /// How long a provider has to be well before requests may rely on it.
-    convalescence: Duration,
-    /// Since when the same providers are well.
-    since: Instant,
     /// The first of the providers that are well, which follow each other in a circle.
     first: usize,
     crashed: HashMap<String, (usize, Instant)>,
@@ -69,14 +62,13 @@ pub(super) struct Trouble {
 impl Trouble {
     /// Without failures that take their time a run is over soon.
     pub(super) fn new(stage: &Stage, takes_time: bool, mut rng: Rng) -> Self {
-        let (mut failures, mut convalescence) = (failures(), Duration::ZERO);
+        let mut failures = failures();
         if takes_time {
             failures.extend(slow_failures());
-            convalescence = LATE;
         }
         let first = rng.usize(..Provider::ALL.len());
         let (crashed, done) = (HashMap::new(), HashMap::new());
-        let mut trouble = Self { rng, failures, convalescence, since: Instant::now(), first, crashed, done };
+        let mut trouble = Self { rng, failures, first, crashed, done };
         for place in WELL..Provider::ALL.len() {
             trouble.spoil(stage, place);
         }
@@ -86,11 +78,10 @@ impl Trouble {
     /// Does one thing, and leaves things as they are for a moment.
     pub(super) async fn strike(&mut self, stage: &Stage, daemon: &Daemon) {
         match self.rng.u8(..16) {
-            0..=4 => {
+            0..=6 => {
                 let place = self.rng.usize(WELL..Provider::ALL.len());
                 self.spoil(stage, place);
             }
-            5 | 6 => self.pass_on(stage).await,
             7..=9 => self.crash(stage).await,
             10 => {
                 stage.configure(&mut self.rng);
@@ -124,12 +115,9 @@ impl Trouble {
         self.count("faults of providers");
     }
 
-    /// The next provider becomes well in place of the first, as soon as the program has noticed that the two others are: until then a
-    /// request might find nobody.
-    async fn pass_on(&mut self, stage: &Stage) {
-        if self.since.elapsed() < self.convalescence {
-            return;
-        }
+    /// Between two rounds the next provider becomes well in place of the first, if the program has noticed that the two others are. Within a
+    /// round the same ones are well: else a request that takes long could meet each provider while it fails.
+    pub(super) async fn pass_on(&mut self, stage: &Stage) {
         let staying = [1, 2].map(|place| model(self.provider(place)));
         for tenant in RESIDENTS {
             let route = stage.client.post(stage.url("/v1/route")).header("x-tenant-id", tenant);
@@ -149,7 +137,6 @@ impl Trouble {
         }
         stage.simulator.script(self.provider(WELL), Behaviour::Normal);
         self.first = (self.first + 1) % Provider::ALL.len();
-        self.since = Instant::now();
         self.spoil(stage, Provider::ALL.len() - 1);
         self.count("changes of who is well");
     }
