@@ -6,16 +6,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use ractor::{ActorRef, RpcReplyPort};
+use ractor::{ActorRef, ActorStatus, RpcReplyPort};
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::gauges::Gauges;
 
 /// Longest wait for an answer, and for the next incarnation after a death.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// An actor that failed has a successor or another status by then.
+/// An actor that failed has a successor or another status by then; also the first wait, of rising ones, for one that a call was forwarded to.
 const SUCCESSION: Duration = Duration::from_millis(20);
 /// How often a call is repeated after a death.
 const REPEATS: u32 = 2;
@@ -107,6 +107,11 @@ impl<M: Send + 'static> Address<M> {
         &self.role.name
     }
 
+    /// Whether an incarnation lives. One that panics at this moment may still seem to.
+    pub fn is_live(&self) -> bool {
+        self.role.current.load().as_ref().is_some_and(|current| is_live(&current.actor))
+    }
+
     /// The role's counters.
     pub fn gauges(&self) -> &Arc<Gauges> {
         &self.role.gauges
@@ -134,7 +139,8 @@ impl<M: Send + 'static> Address<M> {
     }
 
     /// Sends a message with a reply port and waits for the reply, at most until `deadline` and never longer than two seconds an
-    /// incarnation. A caller that meets a death waits for the next incarnation and asks again, twice at most.
+    /// incarnation. A caller that meets a death waits for the next incarnation and asks again, twice at most. Where the death is of another
+    /// actor, which the message was forwarded to, it asks again for up to two seconds.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -143,8 +149,9 @@ impl<M: Send + 'static> Address<M> {
         deadline: Instant,
         message: impl Fn(RpcReplyPort<R>) -> M,
     ) -> Result<R, CallError> {
-        let mut dead = None;
-        for _ in 0..=REPEATS {
+        let (mut dead, mut deaths) = (None, 0);
+        let (until, mut pause) = (deadline.min(Instant::now() + PATIENCE), SUCCESSION);
+        while deaths <= REPEATS {
             let current = self.incarnation_after(dead, deadline).await?;
             let slot = self.slot().map_err(|MailboxFull| CallError::Full)?;
             let (port, reply) = oneshot::channel();
@@ -152,12 +159,20 @@ impl<M: Send + 'static> Address<M> {
                 match timeout_at(deadline.min(Instant::now() + PATIENCE), reply).await {
                     Ok(Ok(reply)) => return Ok(reply),
                     // The port was dropped: the actor, or one that it forwarded the port to, died with the message.
-                    Ok(Err(_)) if self.outlives_its_reply(&current).await => continue,
+                    Ok(Err(_)) if self.outlives_its_reply(&current).await => {
+                        if Instant::now() + pause >= until {
+                            return Err(CallError::Unavailable);
+                        }
+                        sleep(pause).await;
+                        pause *= 2;
+                        continue;
+                    }
                     Ok(Err(_)) => {}
                     Err(_) => return Err(CallError::Unavailable),
                 }
             }
             dead = Some(current.number);
+            deaths += 1;
         }
         Err(CallError::Unavailable)
     }
@@ -198,8 +213,7 @@ impl<M: Send + 'static> Address<M> {
     async fn outlives_its_reply(&self, incarnation: &Incarnation<M>) -> bool {
         let mut numbers = self.role.number.subscribe();
         let succeeded = numbers.wait_for(|&number| number > incarnation.number);
-        timeout_at(Instant::now() + SUCCESSION, succeeded).await.is_err()
-            && incarnation.actor.get_status() <= ractor::ActorStatus::Running
+        timeout_at(Instant::now() + SUCCESSION, succeeded).await.is_err() && is_live(&incarnation.actor)
     }
 
     fn slot(&self) -> Result<MailboxSlot, MailboxFull> {
@@ -223,4 +237,8 @@ impl<M: Send + 'static> Address<M> {
         }
         self.role.current.load_full().ok_or(CallError::Unavailable)
     }
+}
+
+fn is_live<M: Send + 'static>(actor: &ActorRef<Envelope<M>>) -> bool {
+    actor.get_status() <= ActorStatus::Running
 }

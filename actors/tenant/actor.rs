@@ -167,7 +167,7 @@ impl Behaviour for Tenant {
             Message::Choose(question, port) => self.answer(question, port),
             Message::Explain(digest, port) => {
                 // Whoever asked may have left.
-                let _ = port.send(self.choose(&digest, &[]).decision);
+                let _ = port.send(self.choose(&digest, &[], Absent::Awaited).decision);
             }
         }
     }
@@ -199,7 +199,11 @@ impl Tenant {
             },
             Stage::Again | Stage::Alone | Stage::Failover => None,
         };
-        let Choice { decision, ranked } = self.choose(&question.digest, &question.passed);
+        let mut choice = self.choose(&question.digest, &question.passed, Absent::PassedOver);
+        if choice.ranked.is_empty() {
+            choice = self.choose(&question.digest, &question.passed, Absent::Awaited);
+        }
+        let Choice { decision, ranked } = choice;
         let Some(best) = ranked.first() else {
             return reply(port, Reply::Denied(Denial::NoCandidate(Arc::new(decision))));
         };
@@ -261,7 +265,7 @@ impl Tenant {
         self.estate.account.admit(&self.estate.policy.load(), self.world.clock.now(), tokens)
     }
 
-    fn choose(&self, digest: &Digest, passed: &[Passed]) -> Choice {
+    fn choose(&self, digest: &Digest, passed: &[Passed], absent: Absent) -> Choice {
         let policy = self.estate.policy.load();
         let catalogue = self.world.catalogue.load();
         let reachable = self.estate.reachable.load();
@@ -282,9 +286,12 @@ impl Tenant {
             if let Some(passed) = passed.iter().find(bars) {
                 return Standing::Barred(passed.reason.clone());
             }
-            let Some((provider, _)) = providers.get(&model.provider) else {
+            let Some((provider, address)) = providers.get(&model.provider) else {
                 return Standing::Barred(Reason::Disabled);
             };
+            if absent == Absent::PassedOver && !address.is_live() {
+                return Standing::Barred(Reason::Overloaded);
+            }
             if !reachable.contains(&model.provider) {
                 return Standing::Barred(Reason::NoKey);
             }
@@ -305,6 +312,15 @@ impl Tenant {
         let default = policy.default_complexity.unwrap_or(DEFAULT_COMPLEXITY);
         scored(digest, assess(&digest.features, &self.world.weights.load(), default), policy.quality)
     }
+}
+
+/// What becomes of a provider whose actor is being restarted, which takes up to 30 seconds where it fails again and again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    /// Others are chosen.
+    PassedOver,
+    /// It is chosen like any other: the offer is lost, and the caller asks again.
+    Awaited,
 }
 
 /// The complexity that counts: the client's own word; or what was assessed, for `auto` shifted by the quality that the client or else

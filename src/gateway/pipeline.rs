@@ -30,7 +30,7 @@ use super::outgoing::{Outbound, Unfit};
 use super::prepare::{self, Label};
 use super::refusal::Refusal;
 use super::relay::Relay;
-use super::tenants::Live;
+use super::tenants::{Live, TenantError};
 use super::{Gateway, Setup};
 use crate::dialects::client::{Addressed, Frame, annotate};
 use crate::dialects::conversation::Stop;
@@ -157,12 +157,14 @@ impl Gateway {
         let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
         let deadline = Instant::now() + setup.config.reliability.total_timeout;
         let decision = tenant.address.call(deadline, |port| Message::Explain(digest.clone(), port)).await;
-        Ok(Explained { decision: decision.map_err(refused_call)?, digest, holdings })
+        let decision = decision.map_err(|error| refused_call(tenant, error))?;
+        Ok(Explained { decision, digest, holdings })
     }
 }
 
-fn refused_call(error: CallError) -> Refusal {
+fn refused_call(tenant: &Live, error: CallError) -> Refusal {
     match error {
+        _ if tenant.is_removed() => Refusal::tenant(&TenantError::Unknown),
         CallError::Full => Refusal::tenant_overloaded(),
         CallError::Unavailable => Refusal::unavailable("the tenant's actor does not answer; it is being restarted"),
     }
@@ -258,11 +260,15 @@ impl Journey<'_> {
     }
 
     async fn ask(&self, course: &Course, stage: Stage) -> Result<Reply, Refusal> {
+        if self.tenant.is_removed() {
+            // Who asks its actor would wait for a successor that never comes.
+            return Err(Refusal::tenant(&TenantError::Unknown));
+        }
         let question = Question { digest: course.digest().clone(), stage, passed: self.passed.clone().into() };
         let reply = self.tenant.address.call(self.deadline, |port| Message::Choose(question.clone(), port)).await;
         reply.map_err(|error| match error {
             _ if Instant::now() >= self.deadline => Refusal::timed_out(),
-            error => refused_call(error),
+            error => refused_call(self.tenant, error),
         })
     }
 

@@ -63,9 +63,15 @@ pub struct Live {
     last_used: AtomicI64,
     /// The version of its slot that policy and keys are of.
     version: AtomicU64,
+    removed: AtomicBool,
 }
 
 impl Live {
+    /// Whether the tenant was removed: its actor has gone home and has no successor.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::SeqCst)
+    }
+
     /// The key to present at a provider: the tenant's own or, where it may use that, the operator's.
     pub fn key(&self, provider: &ProviderId) -> Option<SecretString> {
         self.keys.load().get(provider).cloned()
@@ -154,6 +160,7 @@ impl Directory {
 
     /// Takes from a removed tenant what it could still use, and sends its actor home. Its requests in flight settle on its account.
     fn dismiss(&self, slot: &Slot, live: &Live) {
+        live.removed.store(true, Ordering::SeqCst);
         live.estate.answers.clear();
         live.estate.pins.clear();
         live.keys.store(Arc::default());
@@ -289,8 +296,17 @@ impl Directory {
         let behaviour = Tenant::new(estate.clone(), self.world.clone());
         self.supervisor.start(Leaf::new(behaviour, address.clone())).await;
         let (keys, last_used) = (ArcSwap::from_pointee(keys), AtomicI64::new(now.as_second()));
-        let errands = Semaphore::new(ERRANDS);
-        Ok(Arc::new(Live { id: tenant.clone(), address, estate, keys, errands, last_used, version: version.into() }))
+        let live = Live {
+            id: tenant.clone(),
+            address,
+            estate,
+            keys,
+            errands: Semaphore::new(ERRANDS),
+            last_used,
+            version: version.into(),
+            removed: AtomicBool::new(false),
+        };
+        Ok(Arc::new(live))
     }
 
     /// The account that requests of a former incarnation of the tenant still hold something of.

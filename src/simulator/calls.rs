@@ -91,21 +91,29 @@ pub struct Counts {
 #[derive(Debug)]
 pub(crate) struct CallLog {
     record: Record,
-    calls: Mutex<Vec<Call>>,
+    kept: Mutex<Kept>,
     counts: PerProvider<watch::Sender<Counts>>,
+}
+
+/// The calls since they were last taken out.
+#[derive(Debug, Default)]
+struct Kept {
+    /// How many were taken out before these.
+    taken: usize,
+    calls: Vec<Call>,
 }
 
 impl CallLog {
     pub(crate) fn new(record: Record) -> Self {
-        Self { record, calls: Mutex::default(), counts: PerProvider::default() }
+        Self { record, kept: Mutex::default(), counts: PerProvider::default() }
     }
 
     /// Notes the arrival of a call; `describe` is not run where calls are only counted.
     pub(crate) fn arrive(self: &Arc<Self>, provider: Provider, describe: impl FnOnce() -> Call) -> CallGuard {
         let place = (self.record == Record::All).then(|| {
-            let mut calls = self.lock();
-            calls.push(describe());
-            calls.len() - 1
+            let mut kept = self.lock();
+            kept.calls.push(describe());
+            kept.taken + kept.calls.len() - 1
         });
         self.count(provider, |counts| {
             counts.arrived += 1;
@@ -115,7 +123,13 @@ impl CallLog {
     }
 
     pub(crate) fn calls(&self, which: impl Fn(&Call) -> bool) -> Vec<Call> {
-        self.lock().iter().filter(|call| which(call)).cloned().collect()
+        self.lock().calls.iter().filter(|call| which(call)).cloned().collect()
+    }
+
+    pub(crate) fn take_calls(&self) -> Vec<Call> {
+        let mut kept = self.lock();
+        kept.taken += kept.calls.len();
+        std::mem::take(&mut kept.calls)
     }
 
     pub(crate) fn counts(&self, provider: Provider) -> Counts {
@@ -131,8 +145,8 @@ impl CallLog {
         self.counts.get(provider).send_modify(change);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Call>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,7 +163,9 @@ impl CallGuard {
     /// Adds what became known of the call.
     pub(crate) fn note(&self, change: impl FnOnce(&mut Call)) {
         let Some(place) = self.place else { return };
-        if let Some(call) = self.log.lock().get_mut(place) {
+        let mut kept = self.log.lock();
+        let taken = kept.taken;
+        if let Some(call) = place.checked_sub(taken).and_then(|place| kept.calls.get_mut(place)) {
             change(call);
         }
     }

@@ -161,6 +161,13 @@ impl Simulator {
         self.log.calls(|_| true)
     }
 
+    /// The same, and forgets them, so that memory does not grow in a long run. What becomes of those still open is then told by the
+    /// [`Counts`] alone.
+    #[must_use]
+    pub fn take_calls(&self) -> Vec<Call> {
+        self.log.take_calls()
+    }
+
     /// The recorded calls of one provider in the order of arrival.
     #[must_use]
     pub fn calls_of(&self, provider: Provider) -> Vec<Call> {

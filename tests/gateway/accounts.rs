@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aipipe::simulator::{Behaviour, Call, Provider, Settings, Usage};
+use aipipe_actors::catalogue::Catalogue;
 use aipipe_actors::money::NanoUsd;
 use fastrand::Rng;
 use futures_util::StreamExt;
@@ -18,7 +19,7 @@ use crate::support::{Answer, Bench, Setting, all_rows, ask, ask_stream, model};
 
 const TENANTS: [&str; 3] = ["default", "acme", "globex"];
 
-fn number(variable: &str, usual: u64) -> u64 {
+pub(crate) fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
@@ -139,8 +140,7 @@ async fn disturb(bench: &Bench, rng: &mut Rng) {
 }
 
 /// What a call costs by the simulator's count and the catalogue's prices: written out here, not taken from the program.
-fn price(bench: &Bench, call: &Call, usage: Usage) -> i128 {
-    let catalogue = bench.gateway.catalogue();
+pub(crate) fn price(catalogue: &Catalogue, call: &Call, usage: Usage) -> i128 {
     let asked = call.model.as_deref().unwrap();
     let rates = catalogue.at_provider(call.provider.as_str(), asked).and_then(|model| model.rates).unwrap();
     assert!(rates.long_context.is_none_or(|long| usage.input <= long.threshold_tokens));
@@ -155,7 +155,7 @@ fn price(bench: &Bench, call: &Call, usage: Usage) -> i128 {
     (millionths + 999_999) / 1_000_000
 }
 
-fn nanos(usd: &Value) -> i128 {
+pub(crate) fn nanos(usd: &Value) -> i128 {
     i128::from(NanoUsd::parse_usd(usd.as_str().unwrap()).unwrap().0)
 }
 
@@ -211,6 +211,7 @@ async fn whatever_happens_the_ledger_says_what_the_providers_counted() {
         calls_of.entry(mark).or_default().push(call);
     }
     let (mut exact, mut attempts, mut shared_attempts) = (0, 0, 0);
+    let catalogue = bench.gateway.catalogue();
     for (mark, calls) in &calls_of {
         let row = row_of.get(mark).unwrap_or_else(|| panic!("{mark} was sent {} times and has no row", calls.len()));
         let made = row["attempts"].as_array().unwrap();
@@ -251,7 +252,7 @@ async fn whatever_happens_the_ledger_says_what_the_providers_counted() {
             counted.cache_written += usage.cache_written;
             counted.output += usage.output;
             counted.reasoning += usage.reasoning;
-            priced += price(&bench, call, usage);
+            priced += price(&catalogue, call, usage);
         }
         let tokens = &row["tokens"];
         let figures =

@@ -128,6 +128,27 @@ async fn streams_outlive_the_crash_of_any_actor() {
 }
 
 #[tokio::test]
+async fn while_a_providers_actor_is_down_others_answer_and_where_there_is_none_it_is_waited_for() {
+    let bench = Bench::start().await;
+    bench.answered(&ask(MODEL, "Hello")).await;
+    // The fifth crash in a row is made good after 200 ms at the earliest.
+    for _ in 0..4 {
+        bench.crash("provider:openai").await;
+    }
+    let path = "/admin/actors/provider%3Aopenai/restart";
+    assert_eq!(bench.admin(reqwest::Method::POST, path).send().await.unwrap().status(), 202);
+    while find(&bench.shown("/admin/actors").await, "provider:openai").unwrap()["status"] == "running" {
+        tokio::task::yield_now().await;
+    }
+    let mut body = ask(MODEL, "Who answers?");
+    body["aipipe"] = json!({"models": ["anthropic/claude-haiku-4-5"]});
+    let other = bench.answered(&body).await;
+    assert_eq!((other.header("x-aipipe-provider"), other.header("x-aipipe-attempts")), ("anthropic", "1"));
+    bench.answered(&ask(MODEL, "And now?")).await;
+    bench.idle().await;
+}
+
+#[tokio::test]
 async fn an_unknown_actor_cannot_be_restarted() {
     let bench = Bench::start().await;
     let answer = bench.admin(reqwest::Method::POST, "/admin/actors/nobody/restart").send().await.unwrap();

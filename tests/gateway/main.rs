@@ -9,6 +9,7 @@ mod books;
 mod bounds;
 mod browser;
 mod cache;
+mod chaos;
 mod clients;
 mod conversations;
 mod counting;

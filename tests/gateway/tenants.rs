@@ -1,6 +1,6 @@
 //! Who a request belongs to, what a tenant can reach, and what it never sees of another.
 
-use aipipe::simulator::{Provider, Settings};
+use aipipe::simulator::{Behaviour, Provider, Settings};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -154,6 +154,23 @@ async fn a_removed_tenant_is_gone_with_its_keys_and_answers() {
     assert_eq!(bench.ask_as(&[("x-tenant-id", "acme")]).await.ok().header("x-aipipe-cache"), "miss");
     let stats = bench.shown("/admin/tenants/acme/stats").await;
     assert_eq!(stats["requests"], 2, "its rows stay: {stats}");
+}
+
+#[tokio::test]
+async fn a_request_that_needs_a_decision_after_its_tenant_was_removed_is_told_so() {
+    let bench = Bench::start().await;
+    bench.put_tenant("acme", &json!({"operator_keys": true})).await;
+    bench.simulator.script_next(Provider::OpenAi, Behaviour::status(500));
+    let hold = bench.simulator.hold(Provider::OpenAi);
+    let request = bench.chat(&ask(MODEL, "Hello")).header("x-tenant-id", "acme");
+    let asked = tokio::spawn(request.send());
+    bench.simulator.wait_for_calls(Provider::OpenAi, 1).await;
+    Answer::read(bench.admin(Method::DELETE, "/admin/tenants/acme").send().await.unwrap()).await.ok();
+    drop(hold);
+    let answer = Answer::read(asked.await.unwrap().unwrap()).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "unknown_tenant"), "{}", answer.text);
+    assert_eq!(bench.rows().await[0]["outcome"], "failed");
+    bench.idle().await;
 }
 
 #[tokio::test]
