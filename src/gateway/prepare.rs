@@ -134,7 +134,8 @@ fn prompt_key(request: &dyn ClientRequest, along: &HeaderMap, hasher: &PromptHas
     PromptKey(body.0 ^ hasher.key_of(&texts, &[]).0)
 }
 
-/// What a model's name means: `auto` with or without a quality, `provider/model` where the part before the first slash is a provider, a model's name otherwise.
+/// What a model's name means: `auto` with or without a quality, `provider/model` where the part before the first slash is a provider, a
+/// model's name otherwise.
 fn requested(name: &str, setup: &Setup) -> Requested {
     if is_auto(name) {
         return Requested::Auto;
