@@ -11,9 +11,9 @@ use aipipe_actors::routing::decision::Decision;
 use bytes::Bytes;
 use tokio::time::timeout;
 
+use super::explained::Explained;
 use super::failure::Failure;
 use super::outgoing::Outbound;
-use super::pipeline::Explained;
 use super::prepare::Label;
 use super::refusal::Refusal;
 use super::tenants::Live;

@@ -15,6 +15,7 @@
 //! is under way end in peace.
 
 mod admin;
+pub mod answered;
 pub mod attempt;
 pub mod belongings;
 pub mod buffers;
@@ -22,6 +23,7 @@ pub mod counting;
 pub mod course;
 pub mod drain;
 pub mod errands;
+mod explained;
 pub mod failure;
 pub mod outgoing;
 pub mod pipeline;

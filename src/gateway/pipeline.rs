@@ -6,8 +6,7 @@ use std::time::Duration;
 use aipipe_actors::catalogue::Model;
 use aipipe_actors::fault::{Blame, Failover, Fault, Retry, cool_down};
 use aipipe_actors::identity::{ModelId, ProviderId};
-use aipipe_actors::ledger::{CacheUse, Outcome};
-use aipipe_actors::money::NanoUsd;
+use aipipe_actors::ledger::Outcome;
 use aipipe_actors::provider::{Grant, Refusal as ProviderRefusal, Ticket};
 use aipipe_actors::routing::decision::{Decision, Reason};
 use aipipe_actors::routing::digest::Digest;
@@ -16,11 +15,10 @@ use aipipe_actors::tenant::answers::{AnswerKey, CachedAnswer};
 use aipipe_actors::tenant::cooling::CoolDown;
 use aipipe_actors::tenant::flight::{Follower, Landing, Leader};
 use aipipe_actors::tenant::{Denial, Dispatch, Message, Passed, Question, Reply, Stage};
-use bytes::Bytes;
 use http::StatusCode;
-use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::answered::{AnswerBody, Answered, JSON, answered, explanation, frame, hit};
 use super::attempt::{Attempt, Patience, Whole};
 use super::buffers::Body;
 use super::course::{Arrival, Course};
@@ -32,11 +30,9 @@ use super::refusal::Refusal;
 use super::relay::Relay;
 use super::tenants::{Live, TenantError};
 use super::{Gateway, Setup};
-use crate::dialects::client::{Addressed, Frame, annotate};
+use crate::dialects::client::{Addressed, annotate};
 use crate::dialects::conversation::Stop;
-use crate::dialects::issued::Holdings;
 use crate::dialects::surface;
-use crate::providers::Profile;
 
 /// Shortest and longest wait before the same model is asked again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
@@ -59,46 +55,6 @@ pub struct Inbound<'a> {
     pub body: Body,
     /// It is under way.
     pub presence: Presence,
-}
-
-/// An answer, ready to be delivered.
-pub struct Answered {
-    /// Who gave it.
-    pub provider: ProviderId,
-    /// Which model.
-    pub model: ModelId,
-    /// The complexity that the choice was made with.
-    pub complexity: f64,
-    /// Upstream calls made for it.
-    pub attempts: usize,
-    /// What the cache had to do with it.
-    pub cache: CacheUse,
-    /// What it cost; of a stream that is not known yet.
-    pub cost: Option<NanoUsd>,
-    /// Names of fields of the request that were left out, comma separated.
-    pub dropped: String,
-    /// The body.
-    pub body: AnswerBody,
-}
-
-/// A decision and what it was made on.
-pub(super) struct Explained {
-    pub(super) decision: Decision,
-    pub(super) digest: Arc<Digest>,
-    pub(super) holdings: Holdings,
-}
-
-/// The body of an answer.
-pub enum AnswerBody {
-    /// All of it.
-    Whole {
-        /// The bytes.
-        bytes: Bytes,
-        /// Their type.
-        content_type: String,
-    },
-    /// As it comes.
-    Stream(Box<Relay>),
 }
 
 impl Gateway {
@@ -134,35 +90,9 @@ impl Gateway {
         let course = Course::new(self.clone(), tenant.clone(), digest.clone(), arrival, (presence, held));
         journey.travel(course).await
     }
-
-    /// The decision for a body, without any effect.
-    ///
-    /// # Errors
-    /// [`Refusal`] where the body is none, or nobody decides.
-    pub async fn explain(&self, tenant: &Live, label: Label, body: &[u8]) -> Result<Decision, Refusal> {
-        Ok(self.explained(tenant, label, &Addressed::default(), body).await?.decision)
-    }
-
-    /// The same with what the decision was made on.
-    pub(super) async fn explained(
-        &self,
-        tenant: &Live,
-        label: Label,
-        addressed: &Addressed<'_>,
-        body: &[u8],
-    ) -> Result<Explained, Refusal> {
-        let setup = self.setup.load_full();
-        let request = surface(label.dialect).scan(body, addressed)?;
-        let holdings = self.holdings(tenant, request.facts()).await?;
-        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
-        let deadline = Instant::now() + setup.config.reliability.total_timeout;
-        let decision = tenant.address.call(deadline, |port| Message::Explain(digest.clone(), port)).await;
-        let decision = decision.map_err(|error| refused_call(tenant, error))?;
-        Ok(Explained { decision, digest, holdings })
-    }
 }
 
-fn refused_call(tenant: &Live, error: CallError) -> Refusal {
+pub(super) fn refused_call(tenant: &Live, error: CallError) -> Refusal {
     match error {
         _ if tenant.is_removed() => Refusal::tenant(&TenantError::Unknown),
         CallError::Full => Refusal::tenant_overloaded(),
@@ -567,59 +497,10 @@ impl Journey<'_> {
     }
 }
 
-const JSON: &str = "application/json";
-
 /// What goes along with an answer that is kept.
 struct Kept {
     dropped: String,
     epoch: u64,
-}
-
-/// What is known of an answer before its body.
-fn answered(course: &Course, attempt: &Attempt<'_>, dropped: String) -> Answered {
-    Answered {
-        provider: attempt.model.provider.clone(),
-        model: attempt.model.id.clone(),
-        complexity: course.decision().map_or(0.0, |decision| decision.complexity),
-        attempts: course.calls(),
-        cache: course.cache(),
-        cost: None,
-        dropped,
-        body: AnswerBody::Whole { bytes: Bytes::new(), content_type: JSON.to_owned() },
-    }
-}
-
-/// An answer that another request paid for.
-fn hit(answer: &CachedAnswer, course: &mut Course) -> Result<Answered, Refusal> {
-    course.settle_hit(answer)?;
-    let body = Bytes::copy_from_slice(&answer.body);
-    let explanation = explanation(course);
-    let bytes = match surface(course.digest().dialect).read_answer(&body, &Profile::OPENAI) {
-        Ok(facts) => annotate(&body, &facts, Some(NanoUsd::ZERO), explanation.as_deref()),
-        // It could be read when it was kept.
-        Err(_) => body,
-    };
-    Ok(Answered {
-        provider: answer.provider.clone(),
-        model: answer.model.clone(),
-        complexity: course.decision().map_or(0.0, |decision| decision.complexity),
-        attempts: 0,
-        cache: CacheUse::Hit,
-        cost: Some(NanoUsd::ZERO),
-        dropped: answer.dropped.clone(),
-        body: AnswerBody::Whole { bytes, content_type: answer.content_type.clone() },
-    })
-}
-
-fn frame(course: &Course) -> Frame {
-    let created = course.arrival().at.as_second().max(0).unsigned_abs();
-    Frame { request_id: course.digest().request_id, created }
-}
-
-/// The decision as it joins an answer, where the client asked for it.
-fn explanation(course: &Course) -> Option<String> {
-    let decision = course.decision().filter(|_| course.digest().preferences.explain)?;
-    Some(json!({"decision": decision.to_json()}).to_string())
 }
 
 /// What a model that cannot be asked is passed over for, and what the client is told if none is left.

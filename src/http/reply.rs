@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::dialects::surface;
-use crate::gateway::pipeline::{AnswerBody, Answered};
+use crate::gateway::answered::{AnswerBody, Answered};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::relay::Relay;
 use crate::upstream::sse::{SseDecoder, SseError};
