@@ -4,11 +4,16 @@ use super::Features;
 use super::lexicon::{Hash, LONGEST_UNSPACED, Lexicon, fold, is_unspaced, lexicon};
 use super::measures::Measure;
 use super::passage::Kind;
+use super::wording::Wording;
 
 /// Letters of a long word.
 const LONG: u32 = 8;
 /// Letters of a very long one.
 const VERY_LONG: u32 = 12;
+/// Letters from which on a word that no list knows is rare.
+const RARE: u32 = 4;
+/// Letters of a long rare one.
+const RARE_LONG: u32 = 10;
 /// Bytes of an average word with its space: turns text that is not read into a number of words.
 const WORD_BYTES: usize = 6;
 /// Longest quotation that is looked for.
@@ -72,6 +77,8 @@ pub(super) struct Reader<'f> {
     other_script: u32,
     unspaced: u32,
     sentence: u32,
+    /// Demanding words of the sentence so far.
+    terms: u32,
     /// One bit for each different word, by hash.
     different: [u64; 16],
     /// What follows is brought along to be reworked.
@@ -87,6 +94,7 @@ impl<'f> Reader<'f> {
             other_script: 0,
             unspaced: 0,
             sentence: 0,
+            terms: 0,
             different: [0; 16],
             reworks: false,
         }
@@ -99,7 +107,15 @@ impl<'f> Reader<'f> {
         }
         match kind {
             Kind::Ask if self.reworks => self.features.add(Measure::Material, words_in(text)),
-            Kind::Ask => self.ask(text),
+            Kind::Ask => {
+                self.ask(text);
+                if !self.reworks {
+                    Wording::of(text)
+                        .counts()
+                        .into_iter()
+                        .for_each(|(measure, count)| self.features.add(measure, count));
+                }
+            }
             Kind::Material => {
                 self.marker(text);
                 self.features.add(Measure::Material, words_in(text));
@@ -255,9 +271,20 @@ impl<'f> Reader<'f> {
         let whole = self.lexicon.whole(hash).or_else(|| self.lexicon.whole(stem));
         // `non-compact` is no refusal.
         let prefix = rest.starts_with('-') && whole == Some(Measure::Greeting);
-        if let Some(measure) = whole.or(found).filter(|_| !prefix) {
-            self.features.add(measure, 1);
+        match whole.or(found) {
+            Some(measure) if !prefix => {
+                self.features.add(measure, 1);
+                self.terms += u32::from(measure.is_demanding());
+            }
+            None if letters >= RARE && !identifier => self.rare(letters, capital && self.sentence > 1),
+            _ => {}
         }
+    }
+
+    /// Counts a word that no list knows; a short one with a capital within a sentence is a name.
+    fn rare(&mut self, letters: u32, capital: bool) {
+        self.features.add(Measure::Rare, u32::from(!capital || letters >= RARE_LONG));
+        self.features.add(Measure::RareLong, u32::from(letters >= RARE_LONG));
     }
 
     fn word(&mut self, hash: Hash, letters: u32) {
@@ -291,6 +318,7 @@ impl<'f> Reader<'f> {
         self.features.add(Measure::Words, words.max(u32::from(self.unspaced == known)));
         if let Some(measure) = found {
             self.features.add(measure, 1);
+            self.terms += u32::from(measure.is_demanding());
         }
         let bit = text.chars().next().map_or(0, |first| (first as u32).wrapping_mul(0x9e37_79b9) >> 22);
         if let Some(bits) = self.different.get_mut(bit as usize / 64) {
@@ -308,9 +336,11 @@ impl<'f> Reader<'f> {
             }
             '.' | '!' if rest.is_empty() || rest.starts_with(char::is_whitespace) => self.end_sentence(),
             '。' | '！' | '।' | '\n' => self.end_sentence(),
-            ',' | ';' | ':' | '(' | '，' | '、' | '；' | '：' | '（' | '،' => {
-                self.features.add(Measure::Clauses, 1)
+            ':' | '：' => {
+                self.features.add(Measure::Clauses, 1);
+                self.terms = 0;
             }
+            ',' | ';' | '(' | '，' | '、' | '；' | '（' | '،' => self.features.add(Measure::Clauses, 1),
             '+'
             | '='
             | '^'
@@ -341,7 +371,8 @@ impl<'f> Reader<'f> {
             self.features.add(Measure::Sentences, 1);
             let longest = self.features.get(Measure::LongestSentence).max(self.sentence);
             self.features.set(Measure::LongestSentence, longest);
-            self.sentence = 0;
+            self.features.set(Measure::LastTerms, self.terms);
+            (self.sentence, self.terms) = (0, 0);
         }
     }
 }
