@@ -136,7 +136,7 @@ impl Fault {
         use Retry::{No, Once};
         let (retry, failover, blame, status, code) = match self {
             Self::Request => (No, Next, Nobody, None, None),
-            Self::ContextLength => (No, Next, Nobody, None, None),
+            Self::ContextLength => (No, Next, Nobody, None, Some("context_length_exceeded")),
             Self::ContentPolicy => (No, Next, Nobody, None, None),
             Self::ModelMissing => (No, Next, KeyAndModel, None, None),
             Self::Key => (No, Elsewhere, Key, Some(502), Some("upstream_error")),

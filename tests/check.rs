@@ -30,6 +30,16 @@ fn every_problem_of_a_file_is_listed_with_its_line_and_the_exit_code_is_2() {
 }
 
 #[test]
+fn d188_the_region_of_a_key_is_told_where_it_matters() {
+    let told = |variables: &[(&str, &str)]| String::from_utf8(check(&[], variables).stdout).unwrap();
+    assert!(told(&[("MINIMAX_API_KEY", "k")]).contains("AIPIPE_MINIMAX_BASE_URL"));
+    assert!(told(&[("KIMI_API_KEY", "k")]).contains("https://api.moonshot.cn/v1"));
+    let chinese = [("MINIMAX_API_KEY", "k"), ("AIPIPE_MINIMAX_BASE_URL", "https://api.minimaxi.com/v1")];
+    assert!(!told(&chinese).contains("AIPIPE_MINIMAX_BASE_URL"));
+    assert!(!told(&[]).contains("AIPIPE_MINIMAX_BASE_URL"));
+}
+
+#[test]
 fn no_key_is_ever_printed() {
     let output = check(&[], &[("OPENAI_API_KEY", "sk-secret-of-the-operator")]);
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();

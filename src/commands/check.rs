@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::{INVALID, configuration, print};
 use crate::config::Config;
+use crate::providers::built_in;
 use crate::store::{AdminScope, Reader};
 
 /// Prints what would run, or every problem.
@@ -48,6 +49,11 @@ fn report(config: &Config, tenants: usize) -> String {
             (true, None, Some(variable)) => format!("no operator key: set {variable}"),
         };
         lines.push(format!("provider        {:<12} {} ({state})", provider.id.as_str(), provider.base_url));
+        if let (true, true, Some(region)) = (provider.enabled, provider.key.is_some(), provider.profile.key_region)
+            && built_in(provider.id.as_str()).is_some_and(|row| provider.base_url.as_str().starts_with(row.base_url))
+        {
+            lines.push(format!("{:<29}{region}", ""));
+        }
     }
     let today = day_of(Timestamp::now());
     let models = config.catalogue.models();

@@ -1,9 +1,15 @@
 //! What of a canonical request can be carried to a model: the same for every provider's dialect.
 
 use aipipe_actors::catalogue::{Capability, Model};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::conversation::{Conversation, Settings};
 use super::translate::CannotCarry;
+
+/// Asks for free JSON in words.
+pub(super) const JSON_INSTRUCTION: &str =
+    "Answer with exactly one JSON object and nothing else: no text around it and no Markdown fence.";
 
 /// The client's fields that were left out or lowered because they only tune, by their Chat Completions names and each once.
 #[derive(Debug)]
@@ -34,6 +40,35 @@ impl Dropped {
     /// For `x-aipipe-dropped`.
     pub(super) fn into_names(self) -> Vec<String> {
         self.0
+    }
+}
+
+/// The arguments of a call in dialects that want an object.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Arguments<'a> {
+    /// As they came, so that numbers and key order survive.
+    Object(&'a RawValue),
+    /// None.
+    Empty {},
+    /// What a model wrote that is no object: kept as text rather than failing the whole request.
+    Unreadable {
+        /// The text.
+        #[serde(rename = "_raw")]
+        text: &'a str,
+    },
+}
+
+impl<'a> Arguments<'a> {
+    /// Reads the JSON text of a call.
+    pub(super) fn of(text: &'a str) -> Self {
+        if text.trim().is_empty() {
+            return Self::Empty {};
+        }
+        match serde_json::from_str::<&RawValue>(text) {
+            Ok(json) if json.get().starts_with('{') => Self::Object(json),
+            Ok(_) | Err(_) => Self::Unreadable { text },
+        }
     }
 }
 

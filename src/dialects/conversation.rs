@@ -288,6 +288,35 @@ pub struct Answer {
     pub usage: Option<Usage>,
 }
 
+impl Answer {
+    /// The answer as the steps of a stream; `None` where it has no form as one: several choices, or media.
+    pub fn into_events(self) -> Option<Vec<Event>> {
+        let mut choices = self.choices.into_iter();
+        let (Some(choice), None) = (choices.next(), choices.next()) else { return None };
+        let mut events = vec![Event::Start { id: self.id, model: self.model }];
+        let mut index = 0;
+        for part in choice.parts {
+            match part {
+                Part::Text(text) => events.push(Event::Text(text)),
+                Part::Refusal(text) => events.push(Event::Refusal(text)),
+                Part::Reasoning(Thought { text, opaque }) => {
+                    events.extend((!text.is_empty()).then_some(Event::Reasoning(text)));
+                    events.extend(opaque.map(Event::ReasoningOpaque));
+                }
+                Part::ToolCall(ToolCall { id, name, arguments, signature }) => {
+                    events.push(Event::ToolCallStart { index, id, name, signature });
+                    events.push(Event::ToolArguments { index, delta: arguments });
+                    index += 1;
+                }
+                Part::Image(_) | Part::Document { .. } | Part::Audio(_) | Part::ToolResult(_) => return None,
+            }
+        }
+        events.extend(self.usage.map(Event::Usage));
+        events.push(Event::Stop { reason: choice.stop, sequence: choice.stop_sequence });
+        Some(events)
+    }
+}
+
 /// One choice of an answer.
 #[derive(Debug)]
 pub struct Choice {

@@ -21,6 +21,7 @@ pub mod responses;
 pub mod scan;
 pub mod scrub;
 pub mod splice;
+pub mod surrogates;
 pub mod translate;
 
 use aipipe_actors::routing::digest::ClientDialect;

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_and_accounts_are_taken_out_and_words_stay() {
+    fn d177_keys_and_accounts_are_taken_out_and_words_stay() {
         for (said, passed) in [
             ("Your account org-0a1B2c <ak-f9e8d7c6> is suspended", "Your account [redacted] <[redacted]> is suspended"),
             ("Incorrect API key provided: sk-proj-****abcd.", "Incorrect API key provided: [redacted]."),

@@ -19,7 +19,7 @@ use super::reading::Translating;
 use super::upstreams::Upstream;
 use crate::config::Reliability;
 use crate::dialects::client::{AnswerFacts, ClientRequest, ClientSurface, Frame, Onward, StreamReading};
-use crate::dialects::translate::{AnswerError, Malformed};
+use crate::dialects::translate::{AnswerError, Malformed, Undo};
 use crate::upstream::client::{self, Broken, Client, MAX_ANSWER_BYTES, MAX_ERROR_BYTES};
 use crate::upstream::sse::{RawEvent, SseDecoder};
 
@@ -81,8 +81,8 @@ pub struct Whole {
 
 /// A stream whose first content has come.
 pub struct OpenStream {
-    /// The rest of the provider's answer.
-    pub response: Response,
+    /// The rest of the provider's answer; `None` where nothing follows.
+    pub response: Option<Response>,
     /// What has come of an event.
     pub decoder: SseDecoder,
     /// Events that have come and were not looked at.
@@ -139,7 +139,7 @@ impl Attempt<'_> {
         // Some compatible servers give no type or a wrong one; these two are certainly none.
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if content_type.is_some_and(|value| value.starts_with("application/json") || value.starts_with("text/html")) {
-            return Err(self.not_a_stream(response, &reading, course).await);
+            return self.whole_for_a_stream(response, reading, course).await;
         }
         let reader: Box<dyn StreamReading> = match reading {
             Reading::Same => self.request.passing(&self.upstream.config.profile),
@@ -149,7 +149,7 @@ impl Attempt<'_> {
             }
         };
         let mut stream = OpenStream {
-            response,
+            response: Some(response),
             decoder: SseDecoder::default(),
             waiting: Vec::new().into_iter(),
             reader,
@@ -160,7 +160,8 @@ impl Attempt<'_> {
             if self.read_waiting(&mut stream, course)? {
                 return Ok(stream);
             }
-            let chunk = match timeout_at(first, stream.response.chunk()).await {
+            let Some(response) = &mut stream.response else { return Ok(stream) };
+            let chunk = match timeout_at(first, response.chunk()).await {
                 Ok(Ok(chunk)) => chunk,
                 Ok(Err(error)) => return Err(Failure::broken(&self.model, client::broken(&error))),
                 Err(_) => return Err(self.waited(self.patience.first)),
@@ -243,20 +244,38 @@ impl Attempt<'_> {
         failure
     }
 
-    /// A 200 without a stream: an error in disguise, or nothing that can be used.
-    async fn not_a_stream(&self, response: Response, reading: &Reading, course: &mut Course) -> Failure {
-        let body = match self.body(response, course).await {
-            Ok(body) => body,
-            Err(failure) => return failure,
+    /// A 200 without a stream: an error in disguise, or the answer of a server that does not stream, which is told as one.
+    async fn whole_for_a_stream(
+        &self,
+        response: Response,
+        reading: Reading,
+        course: &mut Course,
+    ) -> Result<OpenStream, Failure> {
+        let body = self.body(response, course).await?;
+        let undo = match reading {
+            Reading::Same => Undo::default(),
+            Reading::Translated(undo) => undo,
         };
-        let error = match reading {
-            Reading::Same => self.surface.read_answer(&body, &self.upstream.config.profile).err(),
-            Reading::Translated(undo) => self.upstream.dialect.decode_answer(&body, &self.origin(), undo).err(),
-        };
-        match error {
-            Some(error) => self.no_answer(error),
-            None => self.malformed("a stream was asked for and a whole answer came"),
+        let (dialect, origin) = (&self.upstream.dialect, self.origin());
+        let answer = dialect.decode_answer(&body, &origin, &undo).map_err(|error| self.no_answer(error))?;
+        let unlike = "a stream was asked for, and an answer came that has no form as one";
+        let events = answer.into_events().ok_or_else(|| self.malformed(unlike))?;
+        let encoder = self.request.stream_encoder(&self.frame);
+        let mut reader = Translating::new(dialect.stream_decoder(&origin, undo), encoder);
+        let mut begun = Vec::new();
+        let seen = reader.recite(events, &mut begun);
+        course.content(seen.content.unwrap_or_default());
+        if let Some(usage) = seen.usage {
+            course.usage(usage);
         }
+        Ok(OpenStream {
+            response: None,
+            decoder: SseDecoder::default(),
+            waiting: Vec::new().into_iter(),
+            reader: Box::new(reader),
+            begun,
+            is_whole: true,
+        })
     }
 
     async fn body(&self, mut response: Response, course: &mut Course) -> Result<Bytes, Failure> {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::dialects::client::{Onward, Price, Seen, StreamReading};
 use crate::dialects::conversation::{Event, Usage};
+use crate::dialects::surrogates::Surrogates;
 use crate::dialects::translate::{ClientError, Malformed, Step, StreamDecoder, StreamEncoder};
 use crate::upstream::sse::RawEvent;
 
@@ -11,6 +12,7 @@ use crate::upstream::sse::RawEvent;
 pub struct Translating {
     decoder: Box<dyn StreamDecoder>,
     encoder: Box<dyn StreamEncoder>,
+    surrogates: Surrogates,
     usage: Option<Usage>,
     events: Vec<Event>,
 }
@@ -18,7 +20,14 @@ pub struct Translating {
 impl Translating {
     /// Stands before the first event.
     pub fn new(decoder: Box<dyn StreamDecoder>, encoder: Box<dyn StreamEncoder>) -> Self {
-        Self { decoder, encoder, usage: None, events: Vec::new() }
+        Self { decoder, encoder, surrogates: Surrogates::default(), usage: None, events: Vec::new() }
+    }
+
+    /// Tells a whole answer as a stream, all of it but its end.
+    pub fn recite(&mut self, events: Vec<Event>, out: &mut Vec<Bytes>) -> Seen {
+        self.events = events;
+        let (content, usage) = self.write(out);
+        Seen { content, usage, course: Onward::Whole, ..Seen::default() }
     }
 
     /// Writes the events that were read; tells the bytes of content and the figures among them.
@@ -57,9 +66,12 @@ fn content_bytes(event: &Event) -> usize {
 impl StreamReading for Translating {
     fn event(&mut self, event: RawEvent, _: Price<'_>, out: &mut Vec<Bytes>) -> Seen {
         if event.is_comment() {
+            // The provider lives and has nothing to say yet: the client, and what stands between, hear as much.
+            self.events.push(Event::Ping);
+            self.write(out);
             return Seen::default();
         }
-        let step = self.decoder.event(event.name(), event.data(), &mut self.events);
+        let step = self.decoder.event(event.name(), &self.surrogates.join(event.data()), &mut self.events);
         let (content, usage) = self.write(out);
         let course = match step {
             Ok(Step::Continue) => Onward::More,

@@ -191,10 +191,14 @@ impl Refusal {
                 retry_after,
                 ..Self::new(status, code, format!("{provider}: {}: {}", explanation(failure.fault), failure.message))
             },
-            // The client's own fault, in the provider's words.
+            // The client's own fault, in the provider's words; where clients act on the code, by the code that they know.
             _ => Self {
                 status: failure.client_status(),
-                code: failure.code.clone().map_or(Cow::Borrowed("invalid_request"), Cow::Owned),
+                code: match (consequence.code, &failure.code) {
+                    (Some(code), _) => Cow::Borrowed(code),
+                    (None, Some(own)) => Cow::Owned(own.clone()),
+                    (None, None) => Cow::Borrowed("invalid_request"),
+                },
                 message: failure.message.clone(),
                 param: failure.param.clone(),
                 retry_after: None,

@@ -55,7 +55,7 @@ impl Relay {
     pub fn new(stream: OpenStream, course: Course, attempt: &Attempt<'_>) -> Self {
         let OpenStream { response, decoder, waiting, reader, begun, is_whole } = stream;
         let mut relay = Self {
-            response: Some(response),
+            response,
             decoder,
             waiting,
             reader,

@@ -28,10 +28,12 @@ use std::sync::Arc;
 use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::ClientDialect;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::StatusCode;
+use http::{StatusCode, Uri};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::gateway::Gateway;
@@ -39,11 +41,18 @@ use crate::gateway::refusal::Refusal;
 
 /// All endpoints of a gateway.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    let clients = client_endpoints()
-        .route("/v1/route", post(route::decision))
-        .route("/v1/feedback", post(feedback::give))
-        .fallback(unknown);
-    complete(clients, gateway)
+    let clients =
+        client_endpoints().route("/v1/route", post(route::decision)).route("/v1/feedback", post(feedback::give));
+    // A path that is found nowhere is looked for once more without the slashes that a base URL may have left in it.
+    let plain = clients.clone().fallback(unknown).method_not_allowed_fallback(wrong_method);
+    let plain = plain.with_state(gateway.clone());
+    let again = move |request: Request| async move {
+        match without_spare_slashes(request.uri()) {
+            Some(uri) => TowerToHyperService::new(plain).call(moved(request, uri)).await,
+            None => Ok(unknown(request.uri().clone()).await),
+        }
+    };
+    complete(clients.fallback(again), gateway)
 }
 
 /// The operator's endpoints alone, for connections beyond the bound: clients are told to come again.
@@ -65,7 +74,23 @@ fn complete(clients: Router<Arc<Gateway>>, gateway: Arc<Gateway>) -> Router {
         .with_state(gateway)
 }
 
-async fn no_room(uri: http::Uri) -> Response {
+/// The address without doubled slashes and without one at its end; `None` where it has neither.
+fn without_spare_slashes(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    if !path.contains("//") && !path.ends_with('/') {
+        return None;
+    }
+    let pieces: Vec<&str> = path.split('/').filter(|piece| !piece.is_empty()).collect();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("/{}{query}", pieces.join("/")).parse().ok()
+}
+
+fn moved(mut request: Request, uri: Uri) -> Request {
+    *request.uri_mut() = uri;
+    request
+}
+
+async fn no_room(uri: Uri) -> Response {
     refused(uri.path(), &Refusal::overloaded("too many connections are open (limits.max_connections)"))
 }
 
@@ -73,7 +98,7 @@ async fn no_room(uri: http::Uri) -> Response {
 /// without: each endpoint stands wherever a base URL with or without a version puts it.
 fn client_endpoints() -> Router<Arc<Gateway>> {
     let mut router = Router::new();
-    for version in ["", "/v1"] {
+    for version in ["", "/v1", "/v1/v1"] {
         router = router
             .route(&format!("{version}/chat/completions"), post(generate::chat_completions))
             .route(&format!("{version}/embeddings"), post(generate::embeddings))
@@ -95,12 +120,12 @@ fn client_endpoints() -> Router<Arc<Gateway>> {
     router
 }
 
-async fn unknown(uri: http::Uri) -> Response {
+async fn unknown(uri: Uri) -> Response {
     let message = format!("there is nothing at {}", uri.path());
     refused(uri.path(), &Refusal::new(StatusCode::NOT_FOUND, "not_found", message))
 }
 
-async fn wrong_method(method: http::Method, uri: http::Uri) -> Response {
+async fn wrong_method(method: http::Method, uri: Uri) -> Response {
     let message = format!("{} does not take {method}", uri.path());
     refused(uri.path(), &Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message))
 }
@@ -114,8 +139,8 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 /// A refusal in the shape of whoever would ask at this path.
 fn refused(path: &str, refusal: &Refusal) -> Response {
     let dialect = match path {
-        path if path.starts_with("/v1beta/") => ClientDialect::Gemini,
-        path if path.starts_with("/v1/messages") => ClientDialect::Messages,
+        path if path.contains("/v1beta/") => ClientDialect::Gemini,
+        path if path.contains("/messages") => ClientDialect::Messages,
         _ => ClientDialect::Chat,
     };
     reply::refusal(dialect, RequestId::generate(), refusal)

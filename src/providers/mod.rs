@@ -7,7 +7,5 @@
 mod profile;
 mod table;
 
-pub use profile::{
-    Auth, BodyError, Dialect, EffortField, Paths, Profile, ReportedCost, StreamUsage, Temperature, ThinkingSwitch,
-};
+pub use profile::{Auth, Dialect, EffortField, Paths, Profile, StreamUsage, Temperature, ThinkingSwitch};
 pub use table::{BUILT_IN, BuiltIn, built_in};

@@ -72,28 +72,6 @@ pub enum StreamUsage {
     OnRequest,
 }
 
-/// The errors that a provider reports in the body of an answer with status 200.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyError {
-    /// None.
-    Never,
-    /// An `error` object, also within a stream (OpenRouter).
-    ErrorObject,
-    /// `base_resp` with a `status_code` other than 0, also within a stream (MiniMax).
-    BaseResp,
-}
-
-/// Whether a provider says itself what an answer cost: a check against the catalogue's price.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReportedCost {
-    /// It does not.
-    Never,
-    /// `usage.cost` in USD (OpenRouter).
-    Usd,
-    /// `usage.cost_in_usd_ticks` of 10⁻¹⁰ USD (xAI).
-    Ticks,
-}
-
 /// Where a level of reasoning effort stands in the request of a provider of the OpenAI dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EffortField {
@@ -146,8 +124,8 @@ pub struct Profile {
     pub developer_role: bool,
     /// Takes `strict` in tool definitions; elsewhere it is left out.
     pub strict_tools: bool,
-    /// Honours `cache_control` marks; elsewhere they are left out.
-    pub cache_control: bool,
+    /// Takes schemas in Moonshot's flavour of JSON schema only; a translated request's are rewritten.
+    pub moonshot_schemas: bool,
     /// Where a level of effort stands.
     pub effort: EffortField,
     /// How reasoning is switched for models that only know on and off.
@@ -162,14 +140,8 @@ pub struct Profile {
     pub usage_in_choice: bool,
     /// `completion_tokens` leaves the reasoning tokens out, which are billed beside them.
     pub completion_excludes_reasoning: bool,
-    /// Whether it says what an answer cost.
-    pub reported_cost: ReportedCost,
-    /// Errors within answers of status 200.
-    pub body_error: BodyError,
     /// Answers 400 where others answer 401: whether the key is at fault stands in the text.
     pub wrong_key_is_400: bool,
-    /// Comments in its streams are signs of life: they restart the idle timer.
-    pub comments_are_liveness: bool,
     /// What to tell an operator whose key is refused, where keys belong to one region.
     pub key_region: Option<&'static str>,
 }
@@ -200,7 +172,7 @@ impl Profile {
         max_stop_sequences: Some(4),
         developer_role: false,
         strict_tools: true,
-        cache_control: false,
+        moonshot_schemas: false,
         effort: EffortField::ReasoningEffort,
         thinking_switch: None,
         thinking_excludes_forced_tool: false,
@@ -208,10 +180,7 @@ impl Profile {
         stream_usage: StreamUsage::OnRequest,
         usage_in_choice: false,
         completion_excludes_reasoning: false,
-        reported_cost: ReportedCost::Never,
-        body_error: BodyError::Never,
         wrong_key_is_400: false,
-        comments_are_liveness: false,
         key_region: None,
     };
 
@@ -230,7 +199,6 @@ impl Profile {
         refuses: ANTHROPIC_REFUSES,
         temperature: Temperature { min: 0.0, max: 1.0 },
         max_stop_sequences: None,
-        cache_control: true,
         stream_usage: StreamUsage::Always,
         ..Self::OPENAI
     };

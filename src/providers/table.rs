@@ -3,7 +3,7 @@
 //! Base URLs are what each provider's documentation gives to users of its SDK. Peculiarities are as recorded from the providers or
 //! documented by them in autumn 2026.
 
-use super::profile::{BodyError, EffortField, Paths, Profile, ReportedCost, StreamUsage, Temperature, ThinkingSwitch};
+use super::profile::{EffortField, Paths, Profile, StreamUsage, Temperature, ThinkingSwitch};
 
 /// A built-in provider.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,7 +44,6 @@ pub const BUILT_IN: [BuiltIn; 7] = [
             paths: Paths { responses: Some("/responses"), embeddings: None, ..Profile::OPENAI.paths },
             refuses: &["audio", "logit_bias", "modalities"],
             completion_excludes_reasoning: true,
-            reported_cost: ReportedCost::Ticks,
             wrong_key_is_400: true,
             ..Profile::OPENAI
         },
@@ -57,12 +56,8 @@ pub const BUILT_IN: [BuiltIn; 7] = [
             paths: Paths { responses: Some("/responses"), ..Profile::OPENAI.paths },
             headers: &[("x-title", "AiPipe")],
             request_id_header: "x-generation-id",
-            cache_control: true,
             effort: EffortField::ReasoningObject,
             stream_usage: StreamUsage::Always,
-            reported_cost: ReportedCost::Usd,
-            body_error: BodyError::ErrorObject,
-            comments_are_liveness: true,
             ..Profile::OPENAI
         },
     },
@@ -88,7 +83,6 @@ pub const BUILT_IN: [BuiltIn; 7] = [
             temperature: Temperature { min: 0.01, max: 1.0 },
             thinking_switch: Some(ThinkingSwitch { on: "adaptive", off: "disabled" }),
             reasoning_split: true,
-            body_error: BodyError::BaseResp,
             key_region: Some(
                 "keys of the Chinese platform hold at https://api.minimaxi.com/v1 only: set AIPIPE_MINIMAX_BASE_URL",
             ),
@@ -105,6 +99,7 @@ pub const BUILT_IN: [BuiltIn; 7] = [
             refuses: &["audio", "logit_bias", "logprobs", "modalities", "top_logprobs"],
             temperature: Temperature { min: 0.0, max: 1.0 },
             strict_tools: false,
+            moonshot_schemas: true,
             thinking_switch: Some(ThinkingSwitch { on: "enabled", off: "disabled" }),
             thinking_excludes_forced_tool: true,
             usage_in_choice: true,

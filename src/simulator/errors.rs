@@ -106,7 +106,7 @@ impl Failure {
                  upgrade or purchase credits."
                 .to_owned(),
             (Kind::OutOfMoney, OpenRouter) => "Insufficient credits. Add more using https://openrouter.ai/settings/credits".to_owned(),
-            (Kind::OutOfMoney, Moonshot) => "Your account org-simulated <ak-simulated> is suspended due to insufficient balance, please \
+            (Kind::OutOfMoney, Moonshot) => "Your account org-S1mulated <ak-s1mulated> is suspended due to insufficient balance, please \
                  recharge your account or check your plan and billing details"
                 .to_owned(),
             (Kind::OutOfMoney, MiniMax) => "insufficient balance (1008)".to_owned(),
@@ -143,7 +143,7 @@ impl Failure {
             }
             (Kind::TooLong, MiniMax) => "invalid params, context window exceeds limit (2013)".to_owned(),
             (Kind::RateLimited, OpenAi) => format!(
-                "Rate limit reached for {model} in organization org-simulated on tokens per min (TPM): Limit 30000, Used 30000, Requested \
+                "Rate limit reached for {model} in organization org-S1mulated on tokens per min (TPM): Limit 30000, Used 30000, Requested \
                  890. Please try again in 1.78s. Visit https://platform.openai.com/account/rate-limits to learn more."
             ),
             (Kind::RateLimited, Anthropic) => {

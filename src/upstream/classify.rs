@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_classed_by_what_they_say_where_the_status_misleads() {
+    fn d171_d175_errors_are_classed_by_what_they_say_where_the_status_misleads() {
         for (status, code, message, fault) in [
             (401, "invalid_api_key", "Incorrect API key provided", Fault::Key),
             (400, "API_KEY_INVALID", "API key not valid. Please pass a valid API key.", Fault::Key),

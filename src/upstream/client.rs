@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_read_in_all_its_forms() {
+    fn d176_retry_after_is_read_in_all_its_forms() {
         let now: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
         for (name, value, wait) in [
             ("retry-after", "7", Some(7_000)),

@@ -191,8 +191,10 @@ impl SseDecoder {
         let missing: &[u8] = match (rest.is_empty(), self.after_return.take(), self.in_line) {
             (true, _, _) => return Ok(None),
             (_, Some(AfterReturn::Event), _) => b"",
-            (_, _, false) => b"\n",
-            (_, _, true) => b"\n\n",
+            // The first belongs to the return before it.
+            (_, Some(AfterReturn::Line), _) => b"\n\n",
+            (_, None, false) => b"\n",
+            (_, None, true) => b"\n\n",
         };
         self.in_line = false;
         rest.extend_from_slice(missing);
@@ -252,14 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_may_end_in_three_ways() {
+    fn d158_lines_may_end_in_three_ways() {
         for stream in ["data: a\n\ndata: b\n\n", "data: a\r\n\r\ndata: b\r\n\r\n", "data: a\r\rdata: b\r\r"] {
             assert_eq!(read(stream), [(String::new(), "a".to_owned()), (String::new(), "b".to_owned())], "{stream:?}");
         }
     }
 
     #[test]
-    fn fields_are_read_as_the_standard_has_them() {
+    fn d158_fields_are_read_as_the_standard_has_them() {
         let stream =
             "\u{feff}event: x\ndata:1\nid: 7\nretry: 5\ndata:  2 \ndata\n\n: note\n\ndatax: 3\nevent: y\n\ndata: end";
         assert_eq!(
@@ -272,10 +274,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unended_event_is_completed() {
-        for (stream, raw) in
-            [("data: a", "data: a\n\n"), ("data: a\n", "data: a\n\n"), ("data: a\r\n\r", "data: a\r\n\r")]
-        {
+    fn d158_an_unended_event_is_completed() {
+        for (stream, raw) in [
+            ("data: a\r", "data: a\r\n\n"),
+            ("data: a", "data: a\n\n"),
+            ("data: a\n", "data: a\n\n"),
+            ("data: a\r\n\r", "data: a\r\n\r"),
+        ] {
             assert_eq!(events(&[stream.as_bytes()])[0].raw(), raw);
         }
     }
@@ -308,7 +313,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_split_gives_the_same_events(stream in stream(), cuts in prop::collection::vec(0usize..80, 0..6)) {
+        fn d159_every_split_gives_the_same_events(stream in stream(), cuts in prop::collection::vec(0usize..80, 0..6)) {
             let bytes = stream.as_bytes();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
             cuts.sort_unstable();
@@ -321,6 +326,9 @@ mod tests {
             let joined: Vec<u8> = events(&[stream.as_bytes()]).iter().flat_map(|event| event.raw().to_vec()).collect();
             prop_assert!(joined.starts_with(stream.as_bytes()));
             prop_assert!(joined.len() <= stream.len() + 2);
+            // What is passed on reads as the same events again.
+            let again = events(&[&joined]);
+            prop_assert_eq!(again, events(&[stream.as_bytes()]));
         }
     }
 }

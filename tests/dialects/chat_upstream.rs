@@ -307,3 +307,20 @@ fn every_recorded_request_is_written_as_it_was_meant() {
     }
     println!("{same} recorded requests come back equal, {refused} cannot be carried");
 }
+
+#[test]
+fn d116_the_cost_that_xai_tells_is_what_the_catalogue_makes_of_its_figures() {
+    let environment = [("HOME".to_owned(), "/nonexistent".to_owned())].into_iter().collect();
+    let config = aipipe::config::load(None, &environment).unwrap();
+    let model = config.catalogue.at_provider("xai", "grok-4.3").unwrap();
+    // 10⁻¹⁰ USD a tick, as recorded of grok-4.3.
+    let body = serde_json::json!({
+        "model": "grok-4.3", "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "x"}}],
+        "usage": {"prompt_tokens": 202, "completion_tokens": 5, "total_tokens": 407, "prompt_tokens_details": {"cached_tokens": 128},
+            "completion_tokens_details": {"reasoning_tokens": 200}, "num_sources_used": 0, "cost_in_usd_ticks": 6_306_000},
+    });
+    let upstream = ChatUpstream::new(built_in("xai").unwrap().profile);
+    let answer = upstream.decode_answer(body.to_string().as_bytes(), "xai/grok-4.3", &Undo::default()).unwrap();
+    let usage = answer.usage.unwrap();
+    assert_eq!(usage.reported_cost, Some(model.rates.unwrap().cost(&usage.tokens)));
+}

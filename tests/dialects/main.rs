@@ -6,6 +6,8 @@
 
 mod chat_client;
 mod chat_upstream;
+mod endings;
+mod framing;
 mod gemini_upstream;
 mod messages_client;
 mod messages_upstream;

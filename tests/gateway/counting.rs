@@ -16,7 +16,7 @@ fn messages(model: &str) -> Value {
 const MESSAGES: &str = "/v1/messages/count_tokens";
 
 #[tokio::test]
-async fn the_provider_is_asked_where_it_speaks_the_dialect() {
+async fn d95_the_provider_is_asked_where_it_speaks_the_dialect() {
     let bench = Bench::start().await;
     let counted = count(&bench, MESSAGES, &messages(model(Provider::Anthropic))).await.ok();
     let call = bench.simulator.calls_of(Provider::Anthropic).pop().unwrap();
@@ -47,7 +47,7 @@ async fn the_provider_is_asked_where_it_speaks_the_dialect() {
 }
 
 #[tokio::test]
-async fn others_are_estimated_and_the_answer_says_so() {
+async fn d95_others_are_estimated_and_the_answer_says_so() {
     let bench = Bench::start().await;
     for provider in [Provider::OpenAi, Provider::Moonshot, Provider::Gemini] {
         let counted = count(&bench, MESSAGES, &messages(model(provider))).await.ok();

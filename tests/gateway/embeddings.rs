@@ -26,7 +26,7 @@ fn nanos(usd: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn every_form_of_input_is_embedded_and_billed_by_the_providers_count() {
+async fn d96_every_form_of_input_is_embedded_and_billed_by_the_providers_count() {
     let bench = Bench::start().await;
     let inputs = [json!("rain in Bergen"), json!(["rain", "snow", "hail"]), json!([11, 22, 33]), json!([[1, 2], [3]])];
     for (input, vectors) in inputs.iter().zip([1, 3, 1, 2]) {
@@ -63,7 +63,7 @@ async fn the_context_holds_one_input_and_not_all_of_them() {
 }
 
 #[tokio::test]
-async fn the_body_passes_byte_for_byte_apart_from_the_model() {
+async fn d96_the_body_passes_byte_for_byte_apart_from_the_model() {
     let bench = Bench::start().await;
     let body = r#"{ "input" : "caf\u00e9", "aipipe":{"tags":["t"]}, "model":"openai/text-embedding-3-small",  "encoding_format":"base64","dimensions": 8 }"#;
     let sent = bench.client.post(bench.url("/v1/embeddings")).header("content-type", "application/json").body(body);

@@ -229,7 +229,7 @@ async fn a_request_makes_no_more_calls_than_it_may() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_cancels_the_call_and_pays_for_what_it_got() {
+async fn d168_a_client_that_leaves_cancels_the_call_and_pays_for_what_it_got() {
     let bench = Bench::start().await;
     let _hold = bench.simulator.hold_after(Provider::OpenAi, 3);
     let mut response = bench.chat(&ask_stream(FIRST, "Tell me a long story.")).send().await.unwrap();

@@ -22,7 +22,7 @@ fn text(answer: &Value) -> String {
 }
 
 #[tokio::test]
-async fn providers_answer_whole_as_events_and_as_an_array() {
+async fn d154_providers_answer_whole_as_events_and_as_an_array() {
     let bench = Bench::start().await;
     for provider in Provider::ALL {
         bench.simulator.script(provider, Behaviour::Says("It rains in Bergen.".into()));

@@ -41,6 +41,11 @@ impl Hash {
         Self(hash)
     }
 
+    /// The same for a letter of ASCII, which is one byte and not 0.
+    pub(super) fn with_ascii(self, letter: u8) -> Self {
+        Self((self.0 ^ u32::from(letter)).wrapping_mul(0x0100_0193))
+    }
+
     /// The hash as a number.
     pub(super) fn get(self) -> u32 {
         self.0

@@ -167,7 +167,9 @@ impl Features {
     }
 
     fn add(&mut self, measure: Measure, count: u32) {
-        self.set(measure, self.get(measure).saturating_add(count));
+        if count > 0 {
+            self.set(measure, self.get(measure).saturating_add(count));
+        }
     }
 
     /// Whether the ask is too short to stand alone and neither a courtesy nor a whole question.

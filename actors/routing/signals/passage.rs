@@ -1,5 +1,7 @@
 //! A message cut into what is asked and what is only brought along: code, logs, quoted lines, the middle of a long document.
 
+use memchr::memchr2;
+
 use super::printed::is_printed;
 
 /// Bytes that are looked at from each end of a message: what is asked stands at one of them.
@@ -46,6 +48,13 @@ pub(super) fn ends(text: &str) -> [&str; 2] {
 /// Calls `each` with the pieces of a message in their order. No piece is longer than a line.
 pub(super) fn pieces<'a>(text: &'a str, mut each: impl FnMut(Kind, &'a str)) {
     let parts = ends(text);
+    if text.len() <= WHOLE_ASK {
+        return lines(parts, |kind, line| {
+            if kind != Kind::Ask || !line.is_empty() {
+                each(kind, line);
+            }
+        });
+    }
     let mut prose = Prose::default();
     lines(parts, |kind, line| {
         if kind == Kind::Ask {
@@ -160,7 +169,7 @@ fn request_heading(text: &str) -> Option<(&str, &str)> {
 /// The first line of a text and what follows it. A line break that was escaped twice and stands as `\\n` is one too.
 fn split_line(text: &str) -> (&str, &str) {
     let mut from = 0;
-    while let Some(found) = text.get(from..).and_then(|rest| rest.find(['\n', '\\'])) {
+    while let Some(found) = text.as_bytes().get(from..).and_then(|rest| memchr2(b'\n', b'\\', rest)) {
         let at = from + found;
         let (line, rest) = text.split_at(at);
         if let Some(after) = rest.strip_prefix('\n') {
@@ -306,12 +315,13 @@ fn looks_like_log(bare: &str) -> bool {
     if bare.len() < 40 || !bare.is_ascii() {
         return false;
     }
+    if !bare.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '[' | '|')) {
+        return false;
+    }
     let (mut digits, mut marks) = (0, 0);
     for byte in bare.bytes() {
         digits += usize::from(byte.is_ascii_digit());
         marks += usize::from(matches!(byte, b':' | b'=' | b'[' | b']' | b'|' | b'/' | b'-' | b'_'));
     }
-    bare.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '[' | '|'))
-        && digits * 8 > bare.len()
-        && marks * 12 > bare.len()
+    digits * 8 > bare.len() && marks * 12 > bare.len()
 }

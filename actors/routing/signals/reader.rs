@@ -168,7 +168,16 @@ impl<'f> Reader<'f> {
             && let Some(c) = rest.chars().next()
         {
             let next = at + c.len_utf8();
-            if is_unspaced(c) {
+            if c.is_ascii_alphanumeric() {
+                let length = self.ascii_letters(&mut word, rest.as_bytes(), before);
+                at += length;
+                before = rest.as_bytes().get(length - 1).map_or(' ', |&last| char::from(last));
+                continue;
+            }
+            if c == ' ' {
+                self.end_word(&mut word, rest);
+                at = next;
+            } else if is_unspaced(c) {
                 self.end_word(&mut word, rest);
                 at += self.unspaced_word(rest).max(c.len_utf8());
             } else if is_word(c) {
@@ -227,6 +236,35 @@ impl<'f> Reader<'f> {
             && self.features.get(Measure::Words) <= REWORK_REACH
     }
 
+    /// Takes in the letters and digits of ASCII at the beginning of `text`; how many they are. The same as [`letter`](Self::letter) for
+    /// each of them: nearly all text goes this way, so that it is done without decoding.
+    fn ascii_letters(&self, word: &mut Word, text: &[u8], before: char) -> usize {
+        let mut lower_before = before.is_ascii_lowercase();
+        let mut length = 0;
+        for &byte in text {
+            if byte.is_ascii_alphabetic() {
+                let upper = byte.is_ascii_uppercase();
+                word.capital |= word.letters == 0 && upper;
+                word.identifier |= word.letters > 0 && upper && lower_before;
+                lower_before = !upper;
+                word.letters += 1;
+                let folded = byte.to_ascii_lowercase();
+                word.hash = word.hash.with_ascii(folded);
+                word.stem = word.stem.with_ascii(folded);
+                if let Some(measure) = self.lexicon.beginning(word.stem) {
+                    word.found = Some(measure);
+                }
+            } else if byte.is_ascii_digit() {
+                lower_before = false;
+                word.digits += 1;
+            } else {
+                break;
+            }
+            length += 1;
+        }
+        length
+    }
+
     /// Takes in one letter or digit of a word.
     fn letter(&mut self, word: &mut Word, c: char, before: char) {
         if c == '_' {
@@ -253,6 +291,10 @@ impl<'f> Reader<'f> {
 
     /// Counts a word that ends before `rest`.
     fn end_word(&mut self, word: &mut Word, rest: &str) {
+        if word.letters == 0 && word.digits == 0 {
+            *word = Word::NONE;
+            return;
+        }
         let Word { hash, stem, found, letters, digits, capital, identifier } = std::mem::replace(word, Word::NONE);
         if letters == 0 {
             self.features.add(Measure::Numbers, u32::from(digits > 0));
@@ -268,7 +310,7 @@ impl<'f> Reader<'f> {
         self.features.add(Measure::Names, u32::from(capital && self.sentence > 1));
         self.features.add(Measure::LongWords, u32::from(letters >= LONG));
         self.features.add(Measure::VeryLongWords, u32::from(letters >= VERY_LONG));
-        let whole = self.lexicon.whole(hash).or_else(|| self.lexicon.whole(stem));
+        let whole = self.lexicon.whole(hash).or_else(|| (stem != hash).then(|| self.lexicon.whole(stem)).flatten());
         // `non-compact` is no refusal.
         let prefix = rest.starts_with('-') && whole == Some(Measure::Greeting);
         match whole.or(found) {

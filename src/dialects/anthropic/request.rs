@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use self::thinking::{Circumstances, Thinking};
 use self::tools::{NAMES, Toolbox};
 use self::turns::{Block, Message, Transcript};
-use crate::dialects::carry::{Dropped, cannot, cannot_carry, no_logprobs, stops};
+use crate::dialects::carry::{Dropped, JSON_INSTRUCTION, cannot, cannot_carry, no_logprobs, stops};
 use crate::dialects::conversation::{Conversation, ResponseFormat, Settings};
 use crate::dialects::function_names::FunctionNames;
 use crate::dialects::translate::{CannotCarry, EncodedRequest, Undo};
@@ -29,10 +29,6 @@ const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// Output tokens asked for where neither the client nor the catalogue knows a limit; Anthropic requires one.
 const MAX_TOKENS_OF_UNKNOWN_MODEL: u64 = 8192;
-
-/// Anthropic has no mode for free JSON.
-const JSON_INSTRUCTION: &str =
-    "Answer with exactly one JSON object and nothing else: no text around it and no Markdown fence.";
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -147,7 +143,7 @@ fn form<'a>(format: &'a ResponseFormat, model: &Model, dropped: &mut Dropped) ->
         ResponseFormat::JsonObject => Form::Instructed,
         ResponseFormat::JsonSchema { description, schema, strict, .. } => {
             let native = model.capabilities.contains(Capability::JsonSchema);
-            if native && (*strict == Some(true) || schema::is_closed(schema)) {
+            if native && (*strict == Some(true) || schema::is_taken_strictly(schema)) {
                 if description.is_some() {
                     dropped.note("response_format.json_schema.description");
                 }
@@ -167,6 +163,7 @@ fn native_format(form: Form<'_>) -> Option<OutputFormat<'_>> {
 }
 
 fn system<'a>(instructions: &'a [String], form: Form<'_>) -> Vec<Block<'a>> {
+    // Anthropic has no mode for free JSON.
     let json = matches!(form, Form::Instructed).then_some(JSON_INSTRUCTION);
     let texts = instructions.iter().map(String::as_str).chain(json);
     texts.filter(|text| !text.trim().is_empty()).map(|text| Block::Text { text: Cow::Borrowed(text) }).collect()

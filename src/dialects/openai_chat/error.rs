@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn each_providers_shape_is_read() {
+    fn d171_d172_d174_d178_each_providers_shape_is_read() {
         for (body, code, message, param) in [
             (
                 r#"{"error":{"message":"no","type":"invalid_request_error","param":"n","code":"bad_n"}}"#,
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_found_in_prose_and_details() {
+    fn d176_a_wait_is_found_in_prose_and_details() {
         let wait = |body: &str| read(429, body).retry_after;
         assert_eq!(
             wait(r#"{"error":{"message":"Please try again in 1.78s. Visit x"}}"#),

@@ -2,7 +2,7 @@
 
 use aipipe_actors::catalogue::{Capability, Model};
 
-use super::scan::{DetailsSpan, Scan};
+use super::scan::{DetailsSpan, Scan, is_odd};
 use crate::dialects::client::{Chosen, Prepared};
 use crate::dialects::edits::Edits;
 use crate::providers::StreamUsage;
@@ -27,6 +27,16 @@ pub enum DetailsUse {
     Unknown,
 }
 
+/// What a provider takes as the name of who speaks.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum NameUse {
+    /// What it calls itself, whatever that is.
+    Own,
+    /// A name without the letters that OpenAI refuses.
+    #[default]
+    Fitted,
+}
+
 /// Where a body goes, and what that provider is peculiar in.
 #[derive(Debug, Clone, Copy)]
 pub struct Passthrough<'a> {
@@ -44,6 +54,8 @@ pub struct Passthrough<'a> {
     pub developer: DeveloperRole,
     /// `reasoning_details` in the history.
     pub details: DetailsUse,
+    /// `name` of earlier answers.
+    pub names: NameUse,
 }
 
 impl<'a> Passthrough<'a> {
@@ -57,6 +69,7 @@ impl<'a> Passthrough<'a> {
             usage: StreamUsage::OnRequest,
             developer: DeveloperRole::Known,
             details: DetailsUse::Unknown,
+            names: NameUse::Fitted,
         }
     }
 }
@@ -84,6 +97,9 @@ pub fn prepare_passthrough(scan: &Scan<'_>, target: &Passthrough<'_>) -> Prepare
         }
     }
     fitting.remove_foreign_details();
+    if target.names == NameUse::Fitted {
+        fitting.fit_names();
+    }
     if target.chosen == Chosen::Auto {
         fitting.fit_to_model();
     }
@@ -120,6 +136,15 @@ impl Fitting<'_> {
         };
         for details in self.scan.spans.reasoning_details.iter().filter(|details| !own(details)) {
             self.edits.splice.remove(details.range.clone());
+        }
+    }
+
+    /// MiniMax names itself in its answers, with a space that OpenAI refuses in a history.
+    fn fit_names(&mut self) {
+        for name in &self.scan.spans.odd_names {
+            let written = self.scan.found.text().get(name.clone()).unwrap_or_default();
+            let fitted = written.replace(is_odd, "_");
+            self.edits.splice.replace(name.clone(), fitted);
         }
     }
 

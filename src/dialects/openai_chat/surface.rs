@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::answer::{AnswerShape, ToolShape};
-use super::passthrough::{DetailsUse, DeveloperRole, Passthrough};
+use super::passthrough::{DetailsUse, DeveloperRole, NameUse, Passthrough};
 use super::scan::{Scan, scan};
 use super::{ChatQuirks, ChatStreamEncoder, PassthroughScanner, UsageView};
 use super::{decode_request, error, prepare_passthrough, read_answer, stream, write_answer};
@@ -124,7 +124,8 @@ impl ClientRequest for ChatRequest<'_> {
                 foreign: if is_router { &[] } else { ROUTER_MEMBERS },
                 developer: if profile.developer_role { DeveloperRole::Known } else { DeveloperRole::AsSystem },
                 usage: profile.stream_usage,
-                details: if is_router { DetailsUse::Own } else { DetailsUse::Unknown },
+                details: if is_router || profile.reasoning_split { DetailsUse::Own } else { DetailsUse::Unknown },
+                names: if profile.reasoning_split { NameUse::Own } else { NameUse::Fitted },
             },
         )
     }

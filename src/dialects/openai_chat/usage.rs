@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_is_a_part_of_the_output() {
+    fn d107_d116_reasoning_is_a_part_of_the_output() {
         let openai = r#"{"prompt_tokens":190,"completion_tokens":379,"total_tokens":569,"completion_tokens_details":{"reasoning_tokens":320}}"#;
         assert_eq!(tokens(openai), Tokens { input: 190, output: 379, reasoning: 320, ..Tokens::default() });
         let xai = r#"{"prompt_tokens":331,"completion_tokens":11,"total_tokens":613,"prompt_tokens_details":{"cached_tokens":330},
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn cached_input_is_found_where_each_provider_puts_it() {
+    fn d113_cached_input_is_found_where_each_provider_puts_it() {
         assert_eq!(
             tokens(r#"{"prompt_tokens":8,"completion_tokens":11,"total_tokens":19,"cached_tokens":8}"#).cached_input,
             8
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_counted_is_nothing_said() {
+    fn d114_nothing_counted_is_nothing_said() {
         assert_eq!(usage(r#"{"total_tokens":0,"total_characters":0}"#, ChatQuirks::default()), None);
     }
 
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn cost_joins_or_takes_the_place_of_the_providers_own() {
+    fn d120_cost_joins_or_takes_the_place_of_the_providers_own() {
         for (text, expected) in [
             (r#"{"prompt_tokens":1,"completion_tokens":1}"#, r#"{"prompt_tokens":1,"completion_tokens":1,"cost":0.5}"#),
             (r#"{"cost" : 0.1, "cost_details":{"cost":2}}"#, r#"{"cost" : 0.5, "cost_details":{"cost":2}}"#),

@@ -120,9 +120,6 @@ impl<'a> Findings<'a> {
             let rule = format!("`{history}` is required: an array of at least one message");
             return Err(invalid(Some(history), rule));
         }
-        if self.thread.ends_with_assistant {
-            self.need(Capability::Prefill);
-        }
         // A history with calls needs a model that knows tools, also where none is declared any more.
         if self.tools > 0 || self.thread.has_tool_history {
             self.need(Capability::Tools);

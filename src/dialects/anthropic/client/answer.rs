@@ -11,8 +11,8 @@ use crate::dialects::anthropic::answer::unreadable_error;
 use crate::dialects::anthropic::block::{Calls, SIGNATURE, stop_of};
 use crate::dialects::anthropic::error::read_envelope;
 use crate::dialects::anthropic::id::valid_id;
-use crate::dialects::anthropic::request::turns::Input;
 use crate::dialects::anthropic::usage::Count;
+use crate::dialects::carry::Arguments;
 use crate::dialects::client::{AnswerFacts, Slot};
 use crate::dialects::conversation::{Answer, Choice, Part, Stop, Usage};
 use crate::dialects::mark;
@@ -46,7 +46,7 @@ enum Block<'a> {
     Thinking { thinking: &'a str, signature: String },
     RedactedThinking { data: String },
     Text { text: &'a str },
-    ToolUse { id: Cow<'a, str>, name: &'a str, input: Input<'a> },
+    ToolUse { id: Cow<'a, str>, name: &'a str, input: Arguments<'a> },
 }
 
 /// The `usage` object: cached input stands beside the input, not within it.
@@ -150,7 +150,7 @@ fn push<'a>(part: &'a Part, choice: Option<&Choice>, thoughts: Thoughts, content
             content.push(Block::ToolUse {
                 id: valid_id(&call.id),
                 name: &call.name,
-                input: Input::new(&call.arguments),
+                input: Arguments::of(&call.arguments),
             });
         }
         // Answers of this dialect have no images, and no answer holds the others.

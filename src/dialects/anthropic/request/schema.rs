@@ -1,6 +1,7 @@
 //! What must be known of a client's JSON schema before it goes to Anthropic. Schemas are never rewritten beyond a missing root type.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -86,10 +87,13 @@ pub(super) fn describes_object(schema: &RawValue) -> bool {
     }
 }
 
-/// Whether every object in the schema forbids further properties, without which Anthropic's structured output refuses it. Schemas are
-/// walked by position: a property that is called `properties` is a property.
-pub(super) fn is_closed(schema: &RawValue) -> bool {
-    serde_json::from_str::<Value>(schema.get()).is_ok_and(|schema| node_is_closed(&schema))
+/// Whether Anthropic's structured output takes the schema: every object in it forbids further properties, and it is not too complex.
+/// Schemas are walked by position: a property that is called `properties` is a property.
+pub(super) fn is_taken_strictly(schema: &RawValue) -> bool {
+    let mut complexity = Complexity::default();
+    complexity.add(schema);
+    let is_closed = serde_json::from_str::<Value>(schema.get()).is_ok_and(|schema| node_is_closed(&schema));
+    is_closed && complexity.excess().is_none()
 }
 
 fn node_is_closed(node: &Value) -> bool {
@@ -110,4 +114,87 @@ fn node_is_closed(node: &Value) -> bool {
         ("items" | "not", node) => node_is_closed(node),
         _ => true,
     })
+}
+
+/// What Anthropic counts of the schemas that an answer must follow to the letter, all of a request together. Source:
+/// <https://platform.claude.com/docs/en/build-with-claude/structured-outputs#schema-complexity-limits>.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Complexity {
+    /// Properties that may be left out.
+    optional: usize,
+    /// Properties whose value is of one of several types.
+    unions: usize,
+    /// Whether a schema contains itself, or leads from reference to reference further than anybody would follow.
+    is_endless: bool,
+}
+
+/// The references on the way through a schema.
+#[derive(Debug, Default)]
+struct References<'s> {
+    /// Those that lead to where the walk is.
+    open: Vec<&'s str>,
+    met: HashSet<&'s str>,
+}
+
+impl Complexity {
+    const MOST_OPTIONAL: usize = 24;
+    const MOST_UNIONS: usize = 16;
+    /// Of AiPipe's own: the walk is recursive.
+    const MOST_REFERENCES: usize = 64;
+
+    /// Counts one more schema.
+    pub(super) fn add(&mut self, schema: &RawValue) {
+        if let Ok(root) = serde_json::from_str::<Value>(schema.get()) {
+            self.node(&root, &root, &mut References::default());
+        }
+    }
+
+    /// What is beyond the limits, in words.
+    pub(super) fn excess(&self) -> Option<String> {
+        let beyond = |count: usize, most: usize, what: &str| {
+            (count > most).then(|| format!("at most {most} {what} in strict schemas, not {count}"))
+        };
+        let endless = self.is_endless.then(|| "no strict schema that contains itself".to_owned());
+        endless
+            .or_else(|| beyond(self.optional, Self::MOST_OPTIONAL, "optional properties"))
+            .or_else(|| beyond(self.unions, Self::MOST_UNIONS, "properties of several types"))
+    }
+
+    fn node<'s>(&mut self, node: &'s Value, root: &'s Value, references: &mut References<'s>) {
+        if let Some(reference) = node.get("$ref").and_then(Value::as_str) {
+            let is_far = references.open.len() >= Self::MOST_REFERENCES;
+            if is_far || reference == "#" || references.open.contains(&reference) {
+                self.is_endless = true;
+                return;
+            }
+            // Once each: references to references multiply.
+            if references.met.insert(reference)
+                && let Some(target) = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer))
+            {
+                references.open.push(reference);
+                self.node(target, root, references);
+                references.open.pop();
+            }
+        }
+        let Some(keywords) = node.as_object() else { return };
+        let required = node.get("required").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for (keyword, value) in keywords {
+            match (keyword.as_str(), value) {
+                ("properties", Value::Object(properties)) => {
+                    for (name, property) in properties {
+                        self.optional += usize::from(!required.iter().any(|one| one == name));
+                        let is_union =
+                            property.get("anyOf").is_some() || property.get("type").is_some_and(Value::is_array);
+                        self.unions += usize::from(is_union);
+                        self.node(property, root, references);
+                    }
+                }
+                ("anyOf" | "allOf" | "oneOf" | "prefixItems", Value::Array(nodes)) => {
+                    nodes.iter().for_each(|node| self.node(node, root, references));
+                }
+                ("items" | "additionalProperties", node) => self.node(node, root, references),
+                _ => {}
+            }
+        }
+    }
 }

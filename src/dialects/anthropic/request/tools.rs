@@ -7,7 +7,7 @@ use aipipe_actors::catalogue::{Capability, Model};
 use serde::Serialize;
 
 use super::Form;
-use super::schema::{InputSchema, describes_object};
+use super::schema::{Complexity, InputSchema, describes_object};
 use crate::dialects::carry::cannot;
 use crate::dialects::conversation::{Conversation, Tool as Declared, ToolChoice};
 use crate::dialects::function_names::{self, FunctionNames, NameRule};
@@ -97,7 +97,7 @@ impl<'a> Toolbox<'a> {
             _ => true,
         };
         let declared: Vec<&Declared> = conversation.tools.iter().filter(allowed).collect();
-        check_strict(&declared, model)?;
+        check_strict(&declared, model, form)?;
         let demand = Demand::of(&conversation.tool_choice, &declared)?;
         let mut tools: Vec<Tool<'a>> = declared.iter().map(|tool| declaration(tool, names)).collect();
 
@@ -180,8 +180,9 @@ impl<'a> Demand<'a> {
 }
 
 /// Strict functions are a guarantee that the client relies on: they are never quietly made lax.
-fn check_strict(declared: &[&Declared], model: &Model) -> Result<(), CannotCarry> {
-    let strict = declared.iter().filter(|tool| tool.strict == Some(true)).count();
+fn check_strict(declared: &[&Declared], model: &Model, form: Form<'_>) -> Result<(), CannotCarry> {
+    let guaranteed = || declared.iter().filter(|tool| tool.strict == Some(true));
+    let strict = guaranteed().count();
     if strict > 0 && !model.capabilities.contains(Capability::JsonSchema) {
         return Err(cannot("tools", "this model cannot promise that arguments follow their schema (strict)"));
     }
@@ -191,7 +192,18 @@ fn check_strict(declared: &[&Declared], model: &Model) -> Result<(), CannotCarry
             format!("this provider takes at most {MAX_STRICT} strict functions, not {strict}"),
         ));
     }
-    Ok(())
+    let mut complexity = Complexity::default();
+    guaranteed().filter_map(|tool| tool.schema.as_deref()).for_each(|schema| complexity.add(schema));
+    let field = if let Form::Native(schema) = form {
+        complexity.add(schema);
+        "response_format"
+    } else {
+        "tools"
+    };
+    match complexity.excess() {
+        Some(excess) => Err(cannot(field, format!("this provider takes {excess}"))),
+        None => Ok(()),
+    }
 }
 
 fn declaration<'a>(tool: &'a Declared, names: &'a FunctionNames) -> Tool<'a> {

@@ -4,12 +4,11 @@ use std::borrow::Cow;
 
 use aipipe_actors::catalogue::{Capability, Model};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::media::{self, Source};
 use crate::dialects::anthropic::block::{REDACTED, SIGNATURE};
 use crate::dialects::anthropic::id::valid_id;
-use crate::dialects::carry::cannot;
+use crate::dialects::carry::{Arguments, cannot};
 use crate::dialects::conversation::{Conversation, Part, Role, Thought, ToolCall, ToolResult, Turn};
 use crate::dialects::function_names::FunctionNames;
 use crate::dialects::translate::CannotCarry;
@@ -46,7 +45,7 @@ pub(super) enum Block<'a> {
     ToolUse {
         id: Cow<'a, str>,
         name: &'a str,
-        input: Input<'a>,
+        input: Arguments<'a>,
     },
     ToolResult {
         tool_use_id: Cow<'a, str>,
@@ -62,33 +61,6 @@ pub(super) enum Block<'a> {
     RedactedThinking {
         data: &'a str,
     },
-}
-
-/// The arguments of a call in the history, which Anthropic wants as an object.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub(in crate::dialects::anthropic) enum Input<'a> {
-    /// The client's own spelling, so that numbers and key order survive.
-    Object(&'a RawValue),
-    /// What a model wrote that is no JSON object: kept, as a text.
-    Unreadable {
-        #[serde(rename = "_raw")]
-        raw: &'a str,
-    },
-    /// No arguments.
-    Empty {},
-}
-
-impl<'a> Input<'a> {
-    pub(in crate::dialects::anthropic) fn new(arguments: &'a str) -> Self {
-        if arguments.trim().is_empty() {
-            return Self::Empty {};
-        }
-        match serde_json::from_str::<&RawValue>(arguments) {
-            Ok(json) if json.get().starts_with('{') => Self::Object(json),
-            _ => Self::Unreadable { raw: arguments },
-        }
-    }
 }
 
 /// The conversation as messages, and what of their end bears on the rest of the request.
@@ -253,7 +225,7 @@ fn thinking<'a>(thought: &'a Thought, origin: &str) -> Option<Block<'a>> {
 }
 
 fn tool_use<'a>(call: &'a ToolCall, names: &'a FunctionNames) -> Block<'a> {
-    Block::ToolUse { id: valid_id(&call.id), name: names.sent(&call.name), input: Input::new(&call.arguments) }
+    Block::ToolUse { id: valid_id(&call.id), name: names.sent(&call.name), input: Arguments::of(&call.arguments) }
 }
 
 fn tool_result(result: &ToolResult) -> Result<Block<'_>, CannotCarry> {

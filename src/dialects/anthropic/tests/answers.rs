@@ -44,7 +44,7 @@ fn identity_text_and_stop_are_read() {
 }
 
 #[test]
-fn a_sentence_split_by_citations_is_one_text_and_server_tools_separate_texts() {
+fn d130_d131_a_sentence_split_by_citations_is_one_text_and_server_tools_separate_texts() {
     let choice = only_choice(
         r#"[{"type":"text","text":"It is "},{"type":"text","text":"warm","citations":[{"url":"u"}]},{"type":"text","text":"."},
             {"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{"query":"q"}},
@@ -79,7 +79,7 @@ fn thoughts_keep_signature_and_origin() {
 }
 
 #[test]
-fn arguments_keep_their_spelling_and_names_are_mapped_back() {
+fn d22_d29_arguments_keep_their_spelling_and_names_are_mapped_back() {
     let undo =
         Undo { renamed: vec![Renamed { sent: "fs_read".into(), original: "fs.read".into() }], ..Undo::default() };
     let body = body(
@@ -104,7 +104,7 @@ fn arguments_keep_their_spelling_and_names_are_mapped_back() {
 }
 
 #[test]
-fn the_answer_tool_becomes_text_and_a_proper_end() {
+fn d42_the_answer_tool_becomes_text_and_a_proper_end() {
     let undo = Undo { answer_tool: Some("answer".into()), ..Undo::default() };
     let content = r#"[{"type":"tool_use","id":"toolu_1","name":"answer","input":{"city": "Rome"}}]"#;
     let answer = decode(body(content, r#""stop_reason":"tool_use""#).as_bytes(), ORIGIN, &undo).unwrap();
@@ -117,7 +117,7 @@ fn the_answer_tool_becomes_text_and_a_proper_end() {
 }
 
 #[test]
-fn every_stop_reason_has_its_meaning() {
+fn d101_every_stop_reason_has_its_meaning() {
     let reasons = [
         ("end_turn", Stop::End),
         ("max_tokens", Stop::Length),
@@ -141,7 +141,7 @@ fn a_call_is_a_tool_stop_even_where_the_server_says_it_is_done() {
 }
 
 #[test]
-fn a_refusal_before_any_content_carries_its_explanation() {
+fn d100_a_refusal_before_any_content_carries_its_explanation() {
     let ending =
         r#""stop_reason":"refusal","stop_details":{"type":"refusal","category":"cyber","explanation":"Blocked."}"#;
     let choice = only_choice("[]", ending);
@@ -152,7 +152,7 @@ fn a_refusal_before_any_content_carries_its_explanation() {
 }
 
 #[test]
-fn cached_tokens_are_part_of_the_input() {
+fn d108_cached_tokens_are_part_of_the_input() {
     let body = r#"{"content":[],"stop_reason":"end_turn","usage":{"input_tokens":3,"cache_read_input_tokens":100,
         "cache_creation_input_tokens":20,"output_tokens":50,"output_tokens_details":{"thinking_tokens":9},"cost":0.000112}}"#;
     let usage = answer_of(body).usage.unwrap();

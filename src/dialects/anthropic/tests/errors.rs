@@ -31,14 +31,14 @@ fn the_field_at_fault_is_taken_from_the_message() {
 }
 
 #[test]
-fn the_text_that_clients_recover_by_is_kept() {
+fn d180_the_text_that_clients_recover_by_is_kept() {
     let body = br#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 214,000 tokens > 200,000 maximum"}}"#;
     let error = read_error(StatusCode::BAD_REQUEST, body);
     assert_eq!(error.message, "prompt is too long: 214,000 tokens > 200,000 maximum");
 }
 
 #[test]
-fn bodies_of_other_shapes_are_described_not_quoted() {
+fn d178_bodies_of_other_shapes_are_described_not_quoted() {
     let cases: [(&[u8], &str); 6] = [
         (b"", "no body"),
         (b"<!DOCTYPE html><p>secret", "an HTML page"),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::ORIGIN;
 use super::sample::{call, encode, model, raw, refusal_of, result, say, tool, turn, user};
-use crate::dialects::conversation::{Conversation, Media, Opaque, Part, Role, Settings, Thought, ToolChoice};
+use crate::dialects::conversation::{Conversation, Media, Opaque, Part, Role, Settings, Thought, Tool, ToolChoice};
 
 fn body(conversation: &Conversation) -> Value {
     encode(conversation, &model()).0
@@ -55,7 +55,7 @@ fn an_instruction_in_the_middle_stays_at_its_place_in_the_users_words() {
 }
 
 #[test]
-fn turns_of_one_role_merge_and_results_open_the_users_message() {
+fn d5_d6_turns_of_one_role_merge_and_results_open_the_users_message() {
     let conversation = Conversation {
         turns: vec![
             say(Role::User, "A"),
@@ -80,7 +80,7 @@ fn turns_of_one_role_merge_and_results_open_the_users_message() {
 }
 
 #[test]
-fn text_after_a_call_moves_before_it() {
+fn d7_text_after_a_call_moves_before_it() {
     let assistant = vec![call("t1", "f", "{}"), Part::Text("Let me see.".into())];
     let conversation = Conversation {
         turns: vec![say(Role::User, "A"), turn(Role::Assistant, assistant), turn(Role::User, vec![result("t1", "1")])],
@@ -92,7 +92,7 @@ fn text_after_a_call_moves_before_it() {
 }
 
 #[test]
-fn empty_text_and_empty_turns_vanish_and_their_neighbours_meet() {
+fn d9_d10_empty_text_and_empty_turns_vanish_and_their_neighbours_meet() {
     let conversation = Conversation {
         turns: vec![
             say(Role::User, "A"),
@@ -114,7 +114,7 @@ fn a_conversation_without_content_is_refused() {
 }
 
 #[test]
-fn a_last_assistant_message_is_continued_only_by_models_that_can() {
+fn d12_a_last_assistant_message_is_continued_only_by_models_that_can() {
     let conversation = Conversation {
         turns: vec![say(Role::User, "A"), say(Role::Assistant, "Once upon \n")],
         ..Conversation::default()
@@ -126,7 +126,7 @@ fn a_last_assistant_message_is_continued_only_by_models_that_can() {
 }
 
 #[test]
-fn speakers_names_stand_before_their_words() {
+fn d11_speakers_names_stand_before_their_words() {
     let mut conversation = user("Hi");
     conversation.turns[0].name = Some("Ada".into());
     assert_eq!(body(&conversation)["messages"][0]["content"][0]["text"], "Ada: Hi");
@@ -177,7 +177,7 @@ fn only_the_models_own_thoughts_return_and_unchanged() {
 }
 
 #[test]
-fn arguments_keep_their_spelling_and_are_always_an_object() {
+fn d28_d29_arguments_keep_their_spelling_and_are_always_an_object() {
     let spelled = r#"{"big":12345678901234567890123,"one":1.0,"z":1,"a":2}"#;
     let parts = ["", spelled, "{\"half\":", "[1]", "\"text\""].map(|arguments| call("t", "f", arguments)).to_vec();
     let conversation = Conversation {
@@ -198,7 +198,7 @@ fn arguments_keep_their_spelling_and_are_always_an_object() {
 }
 
 #[test]
-fn ids_are_made_valid_and_calls_still_find_their_results() {
+fn d30_ids_are_made_valid_and_calls_still_find_their_results() {
     let ids = ["functions.name:0", "functions_name_0", "", "id_x", "call_ok-1"];
     let calls = ids.map(|id| call(id, "f", "{}")).to_vec();
     let results = ids.map(|id| result(id, "r")).to_vec();
@@ -253,7 +253,7 @@ fn inline(media_type: &str, base64: &str) -> Media {
 }
 
 #[test]
-fn images_go_by_what_their_bytes_say() {
+fn d55_images_go_by_what_their_bytes_say() {
     let source = |media: Media| body(&with_part(Part::Image(media)))["messages"][0]["content"][0]["source"].clone();
     let jpeg = "/9j/4AAQSkZJRgABAQAAAQ==";
     assert_eq!(source(inline("image/jpg", jpeg)), json!({"type": "base64", "media_type": "image/jpeg", "data": jpeg}));
@@ -339,7 +339,7 @@ fn a_choice_without_its_function_is_refused() {
 }
 
 #[test]
-fn a_history_of_calls_is_declared_though_none_may_be_called() {
+fn d25_a_history_of_calls_is_declared_though_none_may_be_called() {
     let conversation = Conversation {
         turns: vec![
             say(Role::User, "Q"),
@@ -354,7 +354,7 @@ fn a_history_of_calls_is_declared_though_none_may_be_called() {
 }
 
 #[test]
-fn schemas_get_an_object_at_their_root_and_keep_their_spelling() {
+fn d20_schemas_get_an_object_at_their_root_and_keep_their_spelling() {
     let schema = |schema: Option<&str>| {
         let conversation = Conversation { tools: vec![tool("f", schema)], ..user("Hi") };
         let encoded = super::sample::encoded(&conversation, &model());
@@ -371,7 +371,7 @@ fn schemas_get_an_object_at_their_root_and_keep_their_spelling() {
 }
 
 #[test]
-fn strictness_is_kept_or_refused() {
+fn d21_strictness_is_kept_or_refused() {
     let strict = |count: usize| {
         let tools = (0..count).map(|n| {
             let mut tool = tool(&format!("f{n}"), None);
@@ -385,6 +385,52 @@ fn strictness_is_kept_or_refused() {
     assert_eq!(body["tools"][0]["input_schema"]["additionalProperties"], false);
     assert_eq!(refusal_of(&strict(21), &model()), "tools");
     assert_eq!(refusal_of(&strict(1), &super::sample::without_schemas()), "tools");
+}
+
+#[test]
+fn d21_strict_schemas_beyond_anthropics_limits_are_refused() {
+    let properties = |count: usize, schema: &str| {
+        let all: Vec<String> = (0..count).map(|n| format!("\"p{n}\":{schema}")).collect();
+        all.join(",")
+    };
+    let object = |properties: &str, rest: &str| format!(r#"{{"type":"object","properties":{{{properties}}}{rest}}}"#);
+    let required = |count: usize| {
+        format!(r#","required":[{}]"#, (0..count).map(|n| format!("\"p{n}\"")).collect::<Vec<_>>().join(","))
+    };
+    let union = r#"{"type":["string","null"]}"#;
+    let tree = r##"{"type":"object","properties":{"next":{"$ref":"#/$defs/n"}},"required":["next"],"$defs":{"n":{"type":"object","properties":{"next":{"$ref":"#/$defs/n"}},"required":["next"]}}}"##;
+    let twice = r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/n"},"b":{"$ref":"#/$defs/n"}},"required":["a","b"],"$defs":{"n":{"type":"string"}}}"##;
+    for (schema, fits) in [
+        (object(&properties(24, r#"{"type":"string"}"#), ""), true),
+        (object(&properties(25, r#"{"type":"string"}"#), ""), false),
+        (object(&properties(25, r#"{"type":"string"}"#), &required(25)), true),
+        (object(&properties(16, union), &required(16)), true),
+        (object(&properties(17, union), &required(17)), false),
+        (object(&properties(17, r#"{"anyOf":[{"type":"string"}]}"#), &required(17)), false),
+        (twice.to_owned(), true),
+        (tree.to_owned(), false),
+    ] {
+        let strict = |strict| {
+            let tool = Tool { strict: Some(strict), ..tool("f", Some(&schema)) };
+            Conversation { tools: vec![tool], ..user("Hi") }
+        };
+        // What was promised to the client is not taken back; what was not need not be kept.
+        assert_eq!(body(&strict(false))["tools"][0].get("strict"), None);
+        match fits {
+            true => assert_eq!(body(&strict(true))["tools"][0]["strict"], true, "{schema}"),
+            false => assert_eq!(refusal_of(&strict(true), &model()), "tools", "{schema}"),
+        }
+    }
+    // References that multiply are walked once.
+    let defs: Vec<String> = (0..60)
+        .map(|n| format!(r##""d{n}":{{"type":"object","properties":{{"a":{{"$ref":"#/$defs/d{m}"}},"b":{{"$ref":"#/$defs/d{m}"}}}},"required":["a","b"]}}"##, m = n + 1))
+        .collect();
+    let many = format!(
+        r##"{{"type":"object","properties":{{"a":{{"$ref":"#/$defs/d0"}}}},"required":["a"],"$defs":{{{},"d60":{{"type":"string"}}}}}}"##,
+        defs.join(",")
+    );
+    let tool = Tool { strict: Some(true), ..tool("f", Some(&many)) };
+    assert_eq!(body(&Conversation { tools: vec![tool], ..user("Hi") })["tools"][0]["strict"], true);
 }
 
 #[test]

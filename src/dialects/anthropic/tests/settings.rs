@@ -216,7 +216,7 @@ fn formed(schema: &str, strict: Option<bool>) -> Conversation {
 }
 
 #[test]
-fn a_schema_goes_the_native_way_where_the_model_has_one() {
+fn d41_a_schema_goes_the_native_way_where_the_model_has_one() {
     for conversation in [formed(CLOSED, None), formed(CLOSED, Some(true)), formed(OPEN, Some(true))] {
         let encoded = encoded(&conversation, &model());
         let body: Value = serde_json::from_slice(&encoded.body).unwrap();
@@ -229,7 +229,7 @@ fn a_schema_goes_the_native_way_where_the_model_has_one() {
 }
 
 #[test]
-fn else_the_answer_is_a_forced_call() {
+fn d42_else_the_answer_is_a_forced_call() {
     for (conversation, model) in [(formed(OPEN, None), model()), (formed(CLOSED, Some(true)), without_schemas())] {
         let encoded = encoded(&conversation, &model);
         let body: Value = serde_json::from_slice(&encoded.body).unwrap();
@@ -241,7 +241,7 @@ fn else_the_answer_is_a_forced_call() {
 }
 
 #[test]
-fn the_answer_tool_stands_beside_the_clients_functions() {
+fn d42_the_answer_tool_stands_beside_the_clients_functions() {
     let base = || Conversation { tools: vec![tool("answer", None)], ..formed(OPEN, None) };
     let encoded_as = |tool_choice| encoded(&Conversation { tool_choice, ..base() }, &model());
     let auto = encoded_as(ToolChoice::Auto);
@@ -261,7 +261,7 @@ fn a_schema_that_no_arguments_follow_is_refused() {
 }
 
 #[test]
-fn free_json_is_asked_for_in_words() {
+fn d43_free_json_is_asked_for_in_words() {
     let conversation =
         Conversation { format: ResponseFormat::JsonObject, instructions: vec!["A".into()], ..user("Hi") };
     let body = encode(&conversation, &model()).0;

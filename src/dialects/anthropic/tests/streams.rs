@@ -103,7 +103,7 @@ fn last_tokens(run: &Run) -> (u64, u64, u64, u64) {
 }
 
 #[test]
-fn text_comes_as_it_is_sent_and_stop_comes_last() {
+fn d152_d156_padding_is_nothing_and_a_ping_no_content() {
     let run = whole(
         &[
             block(0, r#"{"type":"text","text":""}"#),
@@ -186,7 +186,7 @@ fn names_are_mapped_back() {
 }
 
 #[test]
-fn the_answer_tool_streams_as_text() {
+fn d42_the_answer_tool_streams_as_text() {
     let undo = Undo { answer_tool: Some("answer".into()), ..Undo::default() };
     let blocks = [
         block(0, r#"{"type":"tool_use","id":"t","name":"answer","input":{}}"#),
@@ -221,7 +221,7 @@ fn a_signature_comes_whole_when_its_thought_ends() {
 }
 
 #[test]
-fn later_figures_replace_earlier_ones_field_by_field() {
+fn d110_d111_later_figures_replace_earlier_ones_field_by_field() {
     let start = r#"{"type":"message_start","message":{"id":"m","model":"c","usage":{"input_tokens":100,"cache_read_input_tokens":0,"output_tokens":1}}}"#;
     let delta = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":20,"cache_read_input_tokens":80,"cache_creation_input_tokens":null,"output_tokens":9}}"#;
     assert_eq!(last_tokens(&run(&[start, delta, STOP])), (100, 80, 0, 9));
@@ -230,7 +230,7 @@ fn later_figures_replace_earlier_ones_field_by_field() {
 }
 
 #[test]
-fn a_stream_cut_after_its_start_still_tells_the_input() {
+fn d118_a_stream_cut_after_its_start_still_tells_the_input() {
     let run = run(&[START]);
     assert_eq!(last_tokens(&run), (7, 0, 0, 1));
     assert!(run.closed.is_err());
@@ -252,7 +252,7 @@ fn a_second_start_replaces_model_and_figures() {
 }
 
 #[test]
-fn a_refusal_without_content_is_told_before_its_stop() {
+fn d100_a_refusal_without_content_is_told_before_its_stop() {
     let refused = r#"{"type":"message_delta","delta":{"stop_reason":"refusal","stop_details":{"explanation":"Blocked."}},"usage":{"output_tokens":5}}"#;
     let run = run(&[START, r#"{"type":"ping"}"#, refused, STOP]);
     assert_eq!(content(&run), [&Event::Ping, &Event::Refusal("Blocked.".into())]);

@@ -3,88 +3,143 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::signature;
+use crate::dialects::carry::Arguments;
 use crate::dialects::client::Frame;
 use crate::dialects::conversation::{Answer, Choice, Event, Media, Opaque, Part, Stop, Usage};
 use crate::dialects::gemini::THOUGHT_SIGNATURE;
 use crate::dialects::translate::{ClientError, StreamEncoder};
 
-/// Writes a whole answer.
-pub(super) fn write(answer: &Answer, frame: &Frame) -> Bytes {
-    let candidates: Vec<Value> =
-        (0_u32..).zip(&answer.choices).map(|(index, choice)| candidate(index, choice)).collect();
-    let mut body = json!({"candidates": candidates});
-    finish_object(&mut body, &answer.model, frame);
-    Bytes::from(with_usage(&body, answer.usage.as_ref(), None))
+/// A `GenerateContentResponse` without its figures.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    candidates: Vec<Candidate<'a>>,
+    model_version: &'a str,
+    response_id: String,
 }
 
-fn finish_object(body: &mut Value, model: &str, frame: &Frame) {
-    if let Some(body) = body.as_object_mut() {
-        body.insert("modelVersion".into(), model.into());
-        body.insert("responseId".into(), frame.request_id.to_string().into());
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate<'a> {
+    content: Content<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finish_reason: Option<&'static str>,
+    index: u32,
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    role: &'static str,
+    parts: Vec<Piece<'a>>,
+}
+
+/// A part.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Piece<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    thought: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inline_data: Option<Blob<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_data: Option<File<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_call: Option<FunctionCall<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thought_signature: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Blob<'a> {
+    mime_type: &'a str,
+    data: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct File<'a> {
+    file_uri: &'a str,
+}
+
+#[derive(Serialize)]
+struct FunctionCall<'a> {
+    id: &'a str,
+    name: &'a str,
+    args: Arguments<'a>,
+}
+
+impl<'a> Piece<'a> {
+    fn text(text: &'a str) -> Self {
+        Self { text: Some(text), ..Self::default() }
+    }
+
+    fn thought(text: &'a str) -> Self {
+        Self { thought: true, ..Self::text(text) }
+    }
+
+    fn call(id: &'a str, name: &'a str, arguments: &'a str) -> Self {
+        let function_call = Some(FunctionCall { id, name, args: Arguments::of(arguments) });
+        Self { function_call, ..Self::default() }
+    }
+
+    fn media(media: &'a Media) -> Self {
+        match media {
+            Media::Inline { media_type, base64 } => {
+                Self { inline_data: Some(Blob { mime_type: media_type, data: base64 }), ..Self::default() }
+            }
+            Media::Url(uri) | Media::FileId(uri) => Self { file_data: Some(File { file_uri: uri }), ..Self::default() },
+        }
+    }
+
+    fn signed(self, opaque: Option<&Opaque>) -> Self {
+        Self { thought_signature: opaque.map(written), ..self }
     }
 }
 
-fn candidate(index: u32, choice: &Choice) -> Value {
-    let parts: Vec<Value> = choice.parts.iter().filter_map(part).collect();
-    let finish = finish_reason(choice.stop);
-    json!({"content": {"role": "model", "parts": parts}, "finishReason": finish, "index": index})
+/// Writes a whole answer.
+pub(super) fn write(answer: &Answer, frame: &Frame) -> Bytes {
+    let candidates = (0_u32..).zip(&answer.choices).map(|(index, choice)| candidate(index, choice)).collect();
+    let body = response(candidates, &answer.model, frame);
+    Bytes::from(with_usage(body, answer.usage.as_ref(), None))
 }
 
-fn part(part: &Part) -> Option<Value> {
+/// The response as JSON text; numbers in the arguments of calls stay as they were written.
+fn response(candidates: Vec<Candidate<'_>>, model: &str, frame: &Frame) -> String {
+    let body = Response { candidates, model_version: model, response_id: frame.request_id.to_string() };
+    // Texts, numbers and raw JSON can always be written.
+    serde_json::to_string(&body).unwrap_or_default()
+}
+
+fn candidate(index: u32, choice: &Choice) -> Candidate<'_> {
+    let parts = choice.parts.iter().filter_map(piece).collect();
+    Candidate { content: Content { role: "model", parts }, finish_reason: Some(finish_reason(choice.stop)), index }
+}
+
+fn piece(part: &Part) -> Option<Piece<'_>> {
     Some(match part {
-        Part::Text(text) | Part::Refusal(text) => json!({"text": text}),
-        Part::Reasoning(thought) => {
-            // A signature that stands alone closes what came before it.
-            let mut part = if thought.text.is_empty() {
-                json!({"text": ""})
-            } else {
-                json!({"text": thought.text, "thought": true})
-            };
-            sign(&mut part, thought.opaque.as_ref());
-            part
-        }
-        Part::ToolCall(call) => {
-            let mut part = function_call(&call.id, &call.name, &call.arguments);
-            sign(&mut part, call.signature.as_ref());
-            part
-        }
-        Part::Image(media) | Part::Audio(media) | Part::Document { media, .. } => match media {
-            Media::Inline { media_type, base64 } => json!({"inlineData": {"mimeType": media_type, "data": base64}}),
-            Media::Url(url) | Media::FileId(url) => json!({"fileData": {"fileUri": url}}),
-        },
+        Part::Text(text) | Part::Refusal(text) => Piece::text(text),
+        // A signature that stands alone closes what came before it.
+        Part::Reasoning(thought) if thought.text.is_empty() => Piece::text("").signed(thought.opaque.as_ref()),
+        Part::Reasoning(thought) => Piece::thought(&thought.text).signed(thought.opaque.as_ref()),
+        Part::ToolCall(call) => Piece::call(&call.id, &call.name, &call.arguments).signed(call.signature.as_ref()),
+        Part::Image(media) | Part::Audio(media) | Part::Document { media, .. } => Piece::media(media),
         // No answer holds one.
         Part::ToolResult(_) => return None,
     })
 }
 
-fn function_call(id: &str, name: &str, arguments: &str) -> Value {
-    json!({"functionCall": {"id": id, "name": name, "args": object(arguments)}})
-}
-
-/// Arguments must be an object here; what a model wrote otherwise is kept as text.
-fn object(arguments: &str) -> Value {
-    if arguments.trim().is_empty() {
-        return Value::Object(Map::new());
-    }
-    match serde_json::from_str::<Value>(arguments) {
-        Ok(object @ Value::Object(_)) => object,
-        Ok(_) | Err(_) => json!({"_raw": arguments}),
-    }
-}
-
 /// Google's own signatures stand as they came, others' are wrapped with their origin.
-fn sign(part: &mut Value, opaque: Option<&Opaque>) {
-    let Some(opaque) = opaque else { return };
-    let written = if opaque.kind == THOUGHT_SIGNATURE && opaque.origin.is_empty() {
-        opaque.data.clone()
-    } else {
-        signature::wrap(opaque)
-    };
-    if let Some(part) = part.as_object_mut() {
-        part.insert("thoughtSignature".into(), written.into());
+fn written(opaque: &Opaque) -> String {
+    match opaque.kind == THOUGHT_SIGNATURE && opaque.origin.is_empty() {
+        true => opaque.data.clone(),
+        false => signature::wrap(opaque),
     }
 }
 
@@ -110,8 +165,7 @@ fn usage(figures: &Usage, cost: Option<&str>) -> String {
 }
 
 /// A response object with its figures, which stand as text so that decimals stay as they are.
-fn with_usage(body: &Value, figures: Option<&Usage>, cost: Option<&str>) -> String {
-    let mut text = body.to_string();
+fn with_usage(mut text: String, figures: Option<&Usage>, cost: Option<&str>) -> String {
     if let Some(figures) = figures {
         text.pop();
         text.push_str(",\"usageMetadata\":");
@@ -167,7 +221,6 @@ pub(super) struct Encoder {
     frame: Frame,
     model: String,
     call: Option<Call>,
-    has_content: bool,
     usage: Option<Usage>,
     stop: Option<Stop>,
 }
@@ -181,25 +234,18 @@ struct Call {
 
 impl Encoder {
     pub(super) fn new(frame: Frame) -> Self {
-        Self { frame, model: String::new(), call: None, has_content: false, usage: None, stop: None }
+        Self { frame, model: String::new(), call: None, usage: None, stop: None }
     }
 
-    fn piece(&mut self, part: Value, out: &mut Vec<u8>) {
-        self.has_content = true;
-        let body = json!({"candidates": [{"content": {"role": "model", "parts": [part]}, "index": 0}]});
-        self.write(body, out);
-    }
-
-    fn write(&self, mut body: Value, out: &mut Vec<u8>) {
-        finish_object(&mut body, &self.model, &self.frame);
+    fn piece(&mut self, part: Piece<'_>, out: &mut Vec<u8>) {
+        let content = Content { role: "model", parts: vec![part] };
+        let body = response(vec![Candidate { content, finish_reason: None, index: 0 }], &self.model, &self.frame);
         out.extend_from_slice(format!("data: {body}\r\n\r\n").as_bytes());
     }
 
     fn end_call(&mut self, out: &mut Vec<u8>) {
         let Some(call) = self.call.take() else { return };
-        let mut part = function_call(&call.id, &call.name, &call.arguments);
-        sign(&mut part, call.signature.as_ref());
-        self.piece(part, out);
+        self.piece(Piece::call(&call.id, &call.name, &call.arguments).signed(call.signature.as_ref()), out);
     }
 }
 
@@ -209,14 +255,10 @@ impl StreamEncoder for Encoder {
             Event::Start { model, .. } => self.model.clone_from(model),
             Event::Text(text) | Event::Refusal(text) => {
                 self.end_call(out);
-                self.piece(json!({"text": text}), out);
+                self.piece(Piece::text(text), out);
             }
-            Event::Reasoning(text) => self.piece(json!({"text": text, "thought": true}), out),
-            Event::ReasoningOpaque(opaque) => {
-                let mut part = json!({"text": ""});
-                sign(&mut part, Some(opaque));
-                self.piece(part, out);
-            }
+            Event::Reasoning(text) => self.piece(Piece::thought(text), out),
+            Event::ReasoningOpaque(opaque) => self.piece(Piece::text("").signed(Some(opaque)), out),
             Event::ToolCallStart { id, name, signature, .. } => {
                 self.end_call(out);
                 let (id, name) = (id.clone(), name.clone());
@@ -241,11 +283,10 @@ impl StreamEncoder for Encoder {
             self.call = None;
         }
         self.end_call(out);
-        let content = json!({"role": "model", "parts": [{"text": ""}]});
-        let candidate = json!({"content": content, "finishReason": finish_reason(stop), "index": 0});
-        let mut body = json!({"candidates": [candidate]});
-        finish_object(&mut body, &self.model, &self.frame);
-        let body = with_usage(&body, self.usage.as_ref(), cost_usd);
+        let content = Content { role: "model", parts: vec![Piece::text("")] };
+        let last = Candidate { content, finish_reason: Some(finish_reason(stop)), index: 0 };
+        let body = response(vec![last], &self.model, &self.frame);
+        let body = with_usage(body, self.usage.as_ref(), cost_usd);
         out.extend_from_slice(format!("data: {body}\r\n\r\n").as_bytes());
     }
 

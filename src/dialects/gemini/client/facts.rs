@@ -99,9 +99,6 @@ impl Gathered {
         for content in &body.contents {
             self.turn(content);
         }
-        if body.contents.last().is_some_and(|content| content.role.as_deref() == Some("model")) {
-            self.needs.insert(Capability::Prefill);
-        }
         self.stored.extend(body.cached_content.clone());
     }
 

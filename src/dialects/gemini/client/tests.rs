@@ -4,8 +4,10 @@ use aipipe_actors::catalogue::{Capability, Effort};
 use serde_json::{Value, json};
 
 use super::GeminiApi;
-use crate::dialects::client::{Addressed, ClientRequest, ClientSurface};
-use crate::dialects::conversation::{Media, Part, ResponseFormat, Role, ToolChoice};
+use crate::dialects::client::{Addressed, ClientRequest, ClientSurface, Frame};
+use crate::dialects::conversation::{
+    Answer, Choice, Event, Media, Part, ResponseFormat, Role, Stop, ToolCall, ToolChoice,
+};
 
 fn scan(body: &str) -> Box<dyn ClientRequest + '_> {
     let addressed = Addressed { model: Some("auto"), stream: false };
@@ -13,7 +15,7 @@ fn scan(body: &str) -> Box<dyn ClientRequest + '_> {
 }
 
 #[test]
-fn a_request_is_read_in_both_spellings() {
+fn d16_d61_d84_a_request_is_read_in_both_spellings() {
     let camel = json!({
         "systemInstruction": {"parts": [{"text": "Be brief."}]},
         "contents": [{"role": "user", "parts": [{"text": "Hello"}, {"inlineData": {"mimeType": "image/png", "data": "AA=="}}]}],
@@ -55,6 +57,27 @@ fn a_request_is_read_in_both_spellings() {
 }
 
 #[test]
+fn d12_d15_roles_may_be_left_out_or_be_the_legacy_one() {
+    let body = json!({"contents": [
+        {"parts": [{"text": "Weather?"}]},
+        {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]},
+        {"role": "function", "parts": [{"functionResponse": {"name": "f", "response": {"result": "rain"}}}]},
+        {"role": "model", "parts": [{"text": "Rain."}]},
+    ]});
+    let text = body.to_string();
+    let request = scan(&text);
+    // A new answer begins after the last one, which any model can do.
+    assert!(!request.facts().needs.contains(Capability::Prefill));
+    let turns = request.decode().unwrap().conversation.turns;
+    let roles: Vec<Role> = turns.iter().map(|turn| turn.role).collect();
+    assert_eq!(roles, [Role::User, Role::Assistant, Role::User, Role::Assistant]);
+    assert!(matches!(&turns[2].parts[..], [Part::ToolResult(result)] if result.name == "f"));
+
+    let strange = json!({"contents": [{"role": "narrator", "parts": [{"text": "x"}]}]}).to_string();
+    assert_eq!(scan(&strange).decode().unwrap_err().param.as_deref(), Some("contents[0].role"));
+}
+
+#[test]
 fn calls_without_ids_find_their_responses() {
     let body = json!({"contents": [
         {"role": "user", "parts": [{"text": "Weather?"}]},
@@ -88,6 +111,32 @@ fn calls_without_ids_find_their_responses() {
         json!({"contents": [{"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]}]});
     let text = orphan.to_string();
     assert_eq!(scan(&text).decode().unwrap_err().param.as_deref(), Some("contents[0].parts"));
+}
+
+#[test]
+fn d29_numbers_of_a_calls_arguments_are_written_as_the_model_wrote_them() {
+    let arguments = r#"{"z":12345678901234567890123,"a":1.0,"e":1e2}"#;
+    let call =
+        |arguments: &str| ToolCall { id: "c".into(), name: "f".into(), arguments: arguments.into(), signature: None };
+    let frame = Frame { request_id: aipipe_actors::identity::RequestId::generate(), created: 0 };
+    let body = json!({"contents": [{"parts": [{"text": "x"}]}]}).to_string();
+    let request = scan(&body);
+    let parts = vec![Part::ToolCall(call(arguments)), Part::ToolCall(call("")), Part::ToolCall(call("[1"))];
+    let choices = vec![Choice { parts, stop: Stop::ToolUse, stop_sequence: None }];
+    let whole = request.write_answer(&Answer { choices, ..Answer::default() }, &frame);
+    let whole = String::from_utf8(whole.to_vec()).unwrap();
+    for args in [&format!("\"args\":{arguments}"), "\"args\":{}", r#""args":{"_raw":"[1"}"#] {
+        assert!(whole.contains(args), "{args} in {whole}");
+    }
+
+    let mut encoder = request.stream_encoder(&frame);
+    let mut out = Vec::new();
+    encoder.event(&Event::ToolCallStart { index: 0, id: "c".into(), name: "f".into(), signature: None }, &mut out);
+    for delta in [&arguments[..9], &arguments[9..]] {
+        encoder.event(&Event::ToolArguments { index: 0, delta: delta.into() }, &mut out);
+    }
+    encoder.finish(None, &mut out);
+    assert!(String::from_utf8(out).unwrap().contains(&format!("\"args\":{arguments}")));
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 
 use aipipe_actors::catalogue::Capability;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::Writing;
+use crate::dialects::carry::Arguments;
 use crate::dialects::carry::cannot_carry;
 use crate::dialects::conversation::{Media, Opaque, Part as Spoken, Role, Thought, ToolCall, ToolResult};
 use crate::dialects::gemini::{FOREIGN_SIGNATURE, THOUGHT_SIGNATURE};
@@ -69,32 +69,6 @@ struct Call<'a> {
     id: Option<&'a str>,
     name: &'a str,
     args: Arguments<'a>,
-}
-
-/// Arguments must be an object here.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Arguments<'a> {
-    Object(&'a RawValue),
-    Empty {},
-    /// What a model wrote that is no object: kept as text rather than failing the whole request.
-    Unreadable {
-        #[serde(rename = "_raw")]
-        text: &'a str,
-    },
-}
-
-impl<'a> Arguments<'a> {
-    fn of(text: &'a str) -> Self {
-        let text = text.trim();
-        if text.is_empty() {
-            return Self::Empty {};
-        }
-        match serde_json::from_str::<&RawValue>(text) {
-            Ok(object) if text.starts_with('{') => Self::Object(object),
-            Ok(_) | Err(_) => Self::Unreadable { text },
-        }
-    }
 }
 
 #[derive(Debug, Serialize)]

@@ -36,7 +36,7 @@ fn stop(reason: Stop) -> Event {
 }
 
 #[test]
-fn text_thoughts_and_calls_become_events() {
+fn d97_d143_d155_text_thoughts_and_calls_become_events() {
     let signature = |data: &str| Opaque { origin: ORIGIN.to_owned(), kind: "thought_signature", data: data.to_owned() };
     let read = read(&[
         &piece(r#"{"text":"hm","thought":true}"#, ""),
@@ -68,6 +68,18 @@ fn text_thoughts_and_calls_become_events() {
             stop(Stop::ToolUse),
         ]
     );
+}
+
+#[test]
+fn d155_pieces_of_a_call_that_nobody_asked_for_are_not_taken_for_a_whole_one() {
+    for call in [
+        r#"{"functionCall":{"name":"f","partialArgs":[{"jsonPath":"$.x","stringValue":"a"}],"willContinue":true}}"#,
+        r#"{"functionCall":{"name":"f","args":{},"willContinue":true}}"#,
+    ] {
+        let read = read(&[&piece(call, "")]);
+        assert!(read.last.is_err(), "{call}");
+        assert!(!read.events.iter().any(|event| matches!(event, Event::ToolCallStart { .. })));
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use aipipe_actors::catalogue::Capability;
 
-use super::{DetailsSpan, Scan};
+use super::{DetailsSpan, Scan, is_odd};
 use crate::dialects::json::{Cursor, Kind, Text};
 use crate::dialects::scan::{Said, count_pages, id_within, invalid, objects};
 use crate::dialects::splice::Cutter;
@@ -54,6 +54,7 @@ impl<'a> Scan<'a> {
         let mut members = cursor.object()?;
         let mut cutter = Cutter::default();
         let mut origin = None;
+        let mut odd_name = None;
         while let Some(key) = cursor.key(&mut members)? {
             cutter.key(key.start);
             let kind = cursor.kind()?;
@@ -80,6 +81,10 @@ impl<'a> Scan<'a> {
                     cutter.cut(value.end);
                     continue;
                 }
+                "name" if kind == Kind::String => {
+                    let is_taken = !cursor.string()?.raw().contains(is_odd);
+                    odd_name = (!is_taken).then(|| start..cursor.position());
+                }
                 "audio" if kind == Kind::Object => self.earlier_audio(cursor)?,
                 _ => cursor.pass()?,
             }
@@ -88,6 +93,9 @@ impl<'a> Scan<'a> {
         let details = cutter.close().into_iter().map(|range| DetailsSpan { range, origin });
         self.spans.reasoning_details.extend(details);
         let role = role.ok_or_else(|| self.message_error(".role", "is required"))?;
+        if role == Speaker::Assistant {
+            self.spans.odd_names.extend(odd_name);
+        }
         self.found.estimate.message();
         self.count_turn(role, draft);
         Ok(())

@@ -30,6 +30,13 @@ pub struct Spans<'a> {
     pub developer_roles: Vec<Range<usize>>,
     /// Each `reasoning_details` of a message.
     pub reasoning_details: Vec<DetailsSpan<'a>>,
+    /// The `name` of each earlier answer that has letters which OpenAI refuses, its quotes included.
+    pub odd_names: Vec<Range<usize>>,
+}
+
+/// Letters that OpenAI refuses in the name of who speaks (`^[^\s<|\\/>]+$`).
+pub(super) fn is_odd(letter: char) -> bool {
+    letter.is_whitespace() || matches!(letter, '<' | '|' | '\\' | '/' | '>')
 }
 
 /// What one pass over a body found.

@@ -134,8 +134,8 @@ fn needs_follow_from_what_is_sent() {
         needs(&with_part(&json!({"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}}))),
         only(&[Capability::Audio])
     );
-    let prefill = json!({"messages": [{"role": "user", "content": "a"}, {"content": "b", "role": "assistant"}]});
-    assert_eq!(needs(&prefill), only(&[Capability::Prefill]));
+    let answered_last = json!({"messages": [{"role": "user", "content": "a"}, {"content": "b", "role": "assistant"}]});
+    assert_eq!(needs(&answered_last), only(&[]));
     let history =
         json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}, {"role": "tool", "content": "r"}]});
     assert_eq!(needs(&history), only(&[Capability::Tools]));

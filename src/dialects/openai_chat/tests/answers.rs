@@ -35,7 +35,7 @@ fn call(arguments: &str) -> Part {
 }
 
 #[test]
-fn an_answer_has_what_clients_require() {
+fn d108_d130_d136_an_answer_has_what_clients_require() {
     let body = written(vec![Part::Text("a".into()), Part::Text("b\"".into())], Stop::End, ToolShape::Calls);
     assert_eq!(
         body,
@@ -49,7 +49,7 @@ fn an_answer_has_what_clients_require() {
 }
 
 #[test]
-fn why_it_ended_is_said_in_the_dialects_words() {
+fn d100_d101_why_it_ended_is_said_in_the_dialects_words() {
     for (stop, reason) in [
         (Stop::End, "stop"),
         (Stop::Sequence, "stop"),
@@ -65,7 +65,7 @@ fn why_it_ended_is_said_in_the_dialects_words() {
 }
 
 #[test]
-fn calls_take_the_shape_that_the_client_reads() {
+fn d37_calls_take_the_shape_that_the_client_reads() {
     let modern = written(vec![call("")], Stop::ToolUse, ToolShape::Calls);
     let message = &modern["choices"][0]["message"];
     assert_eq!(message["content"], Value::Null);

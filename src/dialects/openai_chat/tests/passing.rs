@@ -76,7 +76,7 @@ fn a_client_that_did_not_ask_sees_no_usage() {
 }
 
 #[test]
-fn what_a_provider_says_twice_or_unasked_passes_as_it_comes() {
+fn d106_d115_d120_d157_what_a_provider_says_twice_or_unasked_passes_as_it_comes() {
     let first = r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":"stop","native_finish_reason":"STOP"}]}"#;
     let second = r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"cost":0.5}}"#;
     let events = [": OPENROUTER PROCESSING\n\n", &stream(&[TEXT, first, second, "[DONE]"])].concat();
@@ -88,7 +88,7 @@ fn what_a_provider_says_twice_or_unasked_passes_as_it_comes() {
 }
 
 #[test]
-fn usage_inside_a_choice_reaches_a_client_that_asked() {
+fn d113_usage_inside_a_choice_reaches_a_client_that_asked() {
     let end = r#"{"id":"c","created":9,"model":"kimi","choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":{"prompt_tokens":8,"completion_tokens":11,"cached_tokens":8}}]}"#;
     let passed = pass(&stream(&[TEXT, end, "[DONE]"]), UsageView::Shown);
     let events: Vec<&str> = passed.text.split_terminator("\n\n").collect();
@@ -137,11 +137,22 @@ fn errors_and_nonsense_are_told_and_not_passed() {
 }
 
 #[test]
-fn an_empty_role_is_taken_out() {
+fn d114_d146_an_empty_role_is_taken_out() {
     let chunk = r#"{"choices":[{"index":0,"delta":{"role":"","reasoning_content":""}}],"usage":{"total_tokens":0,"total_characters":0}}"#;
     let passed = pass(&stream(&[chunk]), UsageView::Hidden);
     assert_eq!(passed.text, stream(&[r#"{"choices":[{"index":0,"delta":{"reasoning_content":""}}]}"#]));
     assert_eq!((passed.facts[0].is_content, passed.facts[0].usage), (false, None));
+}
+
+#[test]
+fn d145_d152_indices_and_padding_pass_as_they_come() {
+    let call = r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":1,"id":"t","type":"function","function":{"name":"f","arguments":""}}]}}],"obfuscation":"x9"}"#;
+    let events = stream(&[TEXT, call, END, USAGE, "[DONE]"]);
+    let passed = pass(&events, UsageView::Shown);
+    assert_eq!(passed.text.replace(r#","cost":0.000000042"#, ""), events);
+    // Spaces behind the JSON are padding too.
+    let padded = stream(&[&format!("{TEXT}      "), END, "[DONE]"]);
+    assert_eq!(pass(&padded, UsageView::Untouched).text, padded);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::model;
 use crate::dialects::client::{Chosen, Decoded};
 use crate::dialects::conversation::{Media, Opaque, Part, ResponseFormat, Role, ToolChoice, Turn};
-use crate::dialects::openai_chat::passthrough::{DetailsUse, DeveloperRole, Passthrough, prepare_passthrough};
+use crate::dialects::openai_chat::passthrough::{DetailsUse, DeveloperRole, NameUse, Passthrough, prepare_passthrough};
 use crate::dialects::openai_chat::request::{decode_request, translatable};
 use crate::dialects::openai_chat::scan::scan;
 
@@ -97,7 +97,7 @@ fn two_limits_become_the_one_that_counts() {
 }
 
 #[test]
-fn a_providers_peculiarities_are_data() {
+fn d2_d127_a_providers_peculiarities_are_data() {
     let minimax = model();
     let target = Passthrough {
         preset: &[("reasoning_split", "true")],
@@ -144,7 +144,44 @@ fn thoughts_return_only_to_the_model_that_had_them() {
 }
 
 #[test]
-fn history_becomes_turns() {
+fn d11_a_name_that_a_provider_gave_itself_is_fitted_to_others() {
+    let body = |assistant: &str, user: &str| {
+        format!(
+            r#"{{"model":"gpt-x","messages":[{{"name":"{user}","role":"user","content":"q"}},{{"name":"{assistant}","role":"assistant","content":"a"}},{{"role":"user","content":"q"}}]}}"#
+        )
+    };
+    let target = model();
+    let plain = Passthrough::plain(&target, Chosen::Named);
+    assert_eq!(prepared(&body("MiniMax AI", "Ann Lee"), &plain).0, body("MiniMax_AI", "Ann Lee"));
+    assert_eq!(prepared(&body("MiniMax-AI", "ann"), &plain).0, body("MiniMax-AI", "ann"));
+    let own = Passthrough { names: NameUse::Own, ..plain };
+    assert_eq!(prepared(&body("MiniMax AI", "ann"), &own).0, body("MiniMax AI", "ann"));
+}
+
+#[test]
+fn d128_minimax_gets_its_details_back_and_others_do_not() {
+    use crate::dialects::client::{Addressed, ClientSurface as _, Target};
+    let with = |details: &str| {
+        format!(
+            r#"{{"model":"gpt-x","messages":[{{"role":"assistant"{details},"content":"a"}},{{"role":"user","content":"q"}}]}}"#
+        )
+    };
+    let body = with(r#","reasoning_details":[{"type":"reasoning.text","text":"hm"}]"#);
+    let request = crate::dialects::openai_chat::Chat.scan(body.as_bytes(), &Addressed::default()).unwrap();
+    for (provider, expected) in
+        [("minimax", body.clone()), ("openrouter", body.clone()), ("openai", with("")), ("moonshot", with(""))]
+    {
+        let profile = &crate::providers::built_in(provider).unwrap().profile;
+        let model = model();
+        let prepared =
+            request.pass(&Target { model: &model, chosen: Chosen::Named, profile, holdings: &Default::default() });
+        let sent = String::from_utf8(prepared.body.to_vec()).unwrap().replace(r#""reasoning_split":true,"#, "");
+        assert_eq!(sent, expected, "{provider}");
+    }
+}
+
+#[test]
+fn d31_d37_history_becomes_turns() {
     let Decoded { conversation, .. } = decoded(&json!({"model": "m", "messages": [
         {"role": "system", "content": "a"},
         {"role": "developer", "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}]},
@@ -184,7 +221,7 @@ fn a_result_without_its_call_is_refused() {
 }
 
 #[test]
-fn media_are_made_regular() {
+fn d53_d55_d56_d57_d61_media_are_made_regular() {
     let turns = turns(json!([{"role": "user", "content": [
         {"type": "image_url", "image_url": {"url": "data:image/jpg;base64,/9j_-A\n==", "detail": "low"}},
         {"type": "image_url", "image_url": {"url": "data:;base64,iVBORw0KGgoAAA"}},
@@ -219,7 +256,7 @@ fn media_are_made_regular() {
 }
 
 #[test]
-fn tools_choices_and_formats_keep_their_text() {
+fn d24_d29_tools_choices_and_formats_keep_their_text() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"q"}],
         "tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","b":1e2,"a":1.0},"strict":true}},{"type":"web_search"}],
         "tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"f"}}]}},
@@ -240,7 +277,7 @@ fn tools_choices_and_formats_keep_their_text() {
 }
 
 #[test]
-fn legacy_functions_are_tools() {
+fn d37_legacy_functions_are_tools() {
     let read = decoded(
         &json!({"model": "m", "messages": [{"role": "user"}], "functions": [{"name": "f", "parameters": {}}], "function_call": {"name": "f"}}),
     );

@@ -48,7 +48,7 @@ fn deltas(events: &[Event], tools: ToolShape) -> Vec<(Value, Value)> {
 }
 
 #[test]
-fn text_streams_in_the_dialects_order() {
+fn d120_d146_d147_text_streams_in_the_dialects_order() {
     let usage = Usage { tokens: Tokens { input: 3, output: 2, ..Tokens::default() }, reported_cost: None };
     let events = [start(), Event::Text("a\n".into()), Event::Usage(usage), stop(Stop::End)];
     let written = chunks(&events, UsageView::Shown, ToolShape::Calls);
@@ -67,7 +67,7 @@ fn text_streams_in_the_dialects_order() {
 }
 
 #[test]
-fn every_call_has_arguments_that_parse() {
+fn d143_every_call_has_arguments_that_parse() {
     let arguments = |index, text: &str| Event::ToolArguments { index, delta: text.into() };
     let events = [
         start(),
@@ -98,7 +98,7 @@ fn every_call_has_arguments_that_parse() {
 }
 
 #[test]
-fn legacy_clients_get_one_function_call() {
+fn d37_legacy_clients_get_one_function_call() {
     let events = [
         start(),
         call(0, "f"),
@@ -132,7 +132,7 @@ fn a_signature_comes_with_the_whole_thought() {
 }
 
 #[test]
-fn a_second_start_and_a_second_stop_are_one() {
+fn d115_d146_d199_a_second_start_and_a_second_stop_are_one() {
     let events = [start(), stop(Stop::End), Event::Text("more".into()), start(), stop(Stop::End)];
     let written = deltas(&events, ToolShape::Calls);
     assert_eq!(written.iter().filter(|(delta, _)| delta.get("role").is_some()).count(), 1);
@@ -141,7 +141,7 @@ fn a_second_start_and_a_second_stop_are_one() {
 }
 
 #[test]
-fn a_ping_is_a_comment_and_an_error_no_clean_end() {
+fn d156_d162_a_ping_is_a_comment_and_an_error_no_clean_end() {
     let mut encoder = encoder(UsageView::Hidden, ToolShape::Calls);
     let mut out = Vec::new();
     encoder.event(&Event::Ping, &mut out);

@@ -3,7 +3,10 @@
 //! JSON that only passes through (schemas, arguments) is written as it came, so that numbers and key order survive.
 
 mod history;
+mod moonshot_schema;
 mod settings;
+
+use std::borrow::Cow;
 
 use aipipe_actors::catalogue::Model;
 use bytes::Bytes;
@@ -60,7 +63,7 @@ struct Function<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<&'a RawValue>,
+    parameters: Option<Cow<'a, RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strict: Option<bool>,
 }
@@ -77,7 +80,7 @@ struct Schema<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
-    schema: &'a RawValue,
+    schema: Cow<'a, RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strict: Option<bool>,
 }
@@ -124,7 +127,7 @@ pub(super) fn encode(
         tool_choice,
         parallel_tool_calls,
         tools,
-        response_format: format(&conversation.format),
+        response_format: format(&conversation.format, profile),
         sampling,
         reasoning_split: profile.reasoning_split,
         stream: conversation.stream,
@@ -150,14 +153,14 @@ fn tools<'a>(writing: &mut Writing<'a>) -> Vec<Tool<'a>> {
     };
     let declared = writing.conversation.tools.iter().filter(|tool| allowed(&tool.name));
     let takes_strict = writing.profile.strict_tools;
-    let names = writing.names;
+    let (names, profile) = (writing.names, writing.profile);
     let tools = declared
         .map(|tool| Tool {
             r#type: "function",
             function: Function {
                 name: names.sent(&tool.name),
                 description: tool.description.as_deref(),
-                parameters: tool.schema.as_deref(),
+                parameters: tool.schema.as_deref().map(|schema| schema_for(profile, schema)),
                 strict: tool.strict.filter(|_| takes_strict),
             },
         })
@@ -200,12 +203,22 @@ fn parallel_tool_calls(writing: &mut Writing<'_>, tools: &[Tool<'_>]) -> Result<
     }
 }
 
-fn format(format: &ResponseFormat) -> Option<Format<'_>> {
+/// A schema as the provider takes it.
+fn schema_for<'a>(profile: &Profile, schema: &'a RawValue) -> Cow<'a, RawValue> {
+    if profile.moonshot_schemas { moonshot_schema::fitted(schema) } else { Cow::Borrowed(schema) }
+}
+
+fn format<'a>(format: &'a ResponseFormat, profile: &Profile) -> Option<Format<'a>> {
     match format {
         ResponseFormat::Text => None,
         ResponseFormat::JsonObject => Some(Format::JsonObject),
         ResponseFormat::JsonSchema { name, description, schema, strict } => Some(Format::JsonSchema {
-            json_schema: Schema { name, description: description.as_deref(), schema, strict: *strict },
+            json_schema: Schema {
+                name,
+                description: description.as_deref(),
+                schema: schema_for(profile, schema),
+                strict: *strict,
+            },
         }),
     }
 }

@@ -5,7 +5,7 @@ mod settings;
 
 use std::ops::Range;
 
-use aipipe_actors::catalogue::Effort;
+use aipipe_actors::catalogue::{Capability, Effort};
 
 use crate::dialects::conversation::Reasoning;
 use crate::dialects::json::{Cursor, Kind};
@@ -78,6 +78,10 @@ pub(super) fn scan(body: &[u8]) -> Result<Scan<'_>, InvalidRequest> {
     read(body, &mut scan)?;
     scan.found.require_model()?;
     scan.found.conclude_thread("messages")?;
+    // Here the last answer is to be continued; in the other dialects a new one begins after it, which any model can do.
+    if scan.found.thread.ends_with_assistant {
+        scan.found.need(Capability::Prefill);
+    }
     Ok(scan)
 }
 

@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 
 use super::Writing;
 use super::settings::Thinks;
-use crate::dialects::carry::cannot_carry;
-use crate::dialects::conversation::{Media, Opaque, Part, Role, Thought, ToolCall, ToolResult, Turn};
+use crate::dialects::carry::{JSON_INSTRUCTION, cannot_carry};
+use crate::dialects::conversation::{
+    Conversation, Media, Opaque, Part, ResponseFormat, Role, Thought, ToolCall, ToolResult, Turn,
+};
 use crate::dialects::openai_chat::answer::detail;
 use crate::dialects::openai_chat::upstream::message::UNSIGNED;
 use crate::dialects::translate::CannotCarry;
@@ -72,6 +74,8 @@ pub(super) fn write<'a>(writing: &mut Writing<'a>, thinks: Thinks) -> Result<Vec
     let mut messages: Vec<Message<'a>> = conversation
         .instructions
         .iter()
+        .map(String::as_str)
+        .chain(json_instruction(conversation))
         .map(|text| Message { role: "system", content: Some(Content::Text(text.into())), ..Message::default() })
         .collect();
     let mut held = Held::default();
@@ -96,6 +100,14 @@ pub(super) fn write<'a>(writing: &mut Writing<'a>, thinks: Thinks) -> Result<Vec
         }
     }
     Ok(messages)
+}
+
+/// OpenAI refuses its JSON mode where no message speaks of JSON; the clients of other dialects need not know.
+fn json_instruction(conversation: &Conversation) -> Option<&'static str> {
+    let said = conversation.turns.iter().flat_map(|turn| texts(&turn.parts));
+    let mut all = conversation.instructions.iter().map(String::as_str).chain(said);
+    let asks = matches!(conversation.format, ResponseFormat::JsonObject);
+    (asks && !all.any(|text| text.to_ascii_lowercase().contains("json"))).then_some(JSON_INSTRUCTION)
 }
 
 fn texts(parts: &[Part]) -> Vec<&str> {

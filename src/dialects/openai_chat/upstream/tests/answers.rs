@@ -58,6 +58,19 @@ fn d98_d99_d105_why_an_answer_ended() {
 }
 
 #[test]
+fn d106_d131_what_only_the_provider_says_is_passed_over() {
+    let citation = json!({"type": "url_citation", "url_citation": {"start_index": 0, "end_index": 1, "url": "u"}});
+    for native in [json!("STOP"), json!("length"), Value::Null] {
+        let body = json!({"id": "gen-1", "provider": "X", "choices": [{
+            "index": 0, "finish_reason": "stop", "native_finish_reason": native,
+            "message": {"role": "assistant", "content": "é", "refusal": null, "annotations": [citation]}}]});
+        let choice = decode("openrouter", &body).unwrap().choices.remove(0);
+        assert_eq!(choice.stop, Stop::End, "{native}");
+        assert!(matches!(&choice.parts[..], [Part::Text(text)] if text == "é"), "{:?}", choice.parts);
+    }
+}
+
+#[test]
 fn d121_each_thought_keeps_its_own_signature() {
     let details = json!([
         {"type": "reasoning.encrypted", "data": "e", "format": "anthropic-claude-v1"},

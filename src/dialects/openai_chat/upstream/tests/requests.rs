@@ -154,6 +154,39 @@ fn what_a_model_says_it_refuses_of_tools_is_not_sent() {
 }
 
 #[test]
+fn d43_free_json_is_spoken_of_where_the_mode_is_asked_for() {
+    let asked = |said: &str, format| {
+        let turns = vec![turn(Role::User, vec![text(said)])];
+        let conversation = Conversation { instructions: vec!["a".into()], format, ..talk(turns) };
+        let body = encode(&conversation, &model("openai")).0;
+        (
+            body["response_format"]["type"].clone(),
+            body["messages"].as_array().unwrap().len(),
+            body["messages"][1].clone(),
+        )
+    };
+    let (mode, messages, instruction) = asked("List them.", ResponseFormat::JsonObject);
+    assert_eq!((mode, messages, &instruction["role"]), (json!("json_object"), 3, &json!("system")));
+    assert!(instruction["content"].as_str().unwrap().contains("JSON"));
+    assert_eq!(asked("List them as Json.", ResponseFormat::JsonObject).1, 2);
+    assert_eq!(asked("List them.", ResponseFormat::Text).1, 2);
+}
+
+#[test]
+fn d52_a_schema_fits_moonshot_and_stays_elsewhere() {
+    let schema = r#"{"type":"object","properties":{"any":{},"n":{"type":"number","maximum":1.0}}}"#;
+    let conversation = || Conversation {
+        tools: vec![Tool { schema: Some(raw(schema)), ..tool("f") }],
+        format: ResponseFormat::JsonSchema { name: "n".into(), description: None, schema: raw(schema), strict: None },
+        ..ask()
+    };
+    let sent = |provider: &str| String::from_utf8(encoded(&conversation(), &model(provider)).body.to_vec()).unwrap();
+    assert_eq!(sent("openai").matches(schema).count(), 2);
+    let moonshot = sent("moonshot");
+    assert_eq!((moonshot.matches(r#""any":{"anyOf":["#).count(), moonshot.matches(r#""maximum":1.0"#).count()), (2, 2));
+}
+
+#[test]
 fn d28_arguments_are_text_and_never_empty() {
     for (given, sent) in [("", "{}"), (" ", "{}"), ("{\"a\":1.0}", "{\"a\":1.0}"), ("{broken", "{broken")] {
         let turns = vec![turn(Role::Assistant, vec![call("c", "f", given)])];

@@ -127,13 +127,17 @@ fn settings() -> impl Strategy<Value = Settings> {
 
 prop_compose! {
     fn conversation()(
-        instructions in prop::collection::vec(word(), 0..3),
+        mut instructions in prop::collection::vec(word(), 0..3),
         turns in turns(),
         (tools, tool_choice, parallel_tool_calls) in tools(),
         format in format(),
         settings in settings(),
         stream in any::<bool>(),
     ) -> Conversation {
+        // Where free JSON is asked for and nobody speaks of it, an instruction joins.
+        if matches!(format, ResponseFormat::JsonObject) {
+            instructions.push("Answer in JSON.".into());
+        }
         let settings = Settings { choices: settings.choices.filter(|_| !stream), ..settings };
         Conversation {
             instructions, turns, tools, tool_choice, parallel_tool_calls, format, settings, stream,

@@ -92,9 +92,29 @@ fn d144_calls_in_several_spellings() {
         json!({"id": null, "function": {"name": null, "arguments": "}"}}),
     ]);
     assert_eq!(calls(&nothing_but_the_last), own(&[("1", "f", "{}")]));
-    // Numbers that begin at 1, as after a text.
-    let from_one = pieces(&[json!({"index": 1, "id": "1", "function": {"name": "f", "arguments": "{}"}})]);
-    assert_eq!(calls(&from_one), own(&[("1", "f", "{}")]));
+}
+
+#[test]
+fn d145_numbers_of_calls_that_begin_later_are_counted_from_the_first() {
+    let deltas = [
+        json!({"content": "so"}),
+        json!({"tool_calls": [{"index": 1, "id": "1", "function": {"name": "f", "arguments": "{}"}}]}),
+        json!({"tool_calls": [{"index": 3, "id": "2", "function": {"name": "g", "arguments": "{}"}}]}),
+    ];
+    assert_eq!(calls(&deltas), own(&[("1", "f", "{}"), ("2", "g", "{}")]));
+}
+
+#[test]
+fn d146_d152_repeated_roles_begin_nothing_and_padding_says_nothing() {
+    let delta = |text: &str| json!({"role": "assistant", "content": text, "obfuscation": "aB3"});
+    let chunk =
+        |delta: Value| json!({"id": "x", "model": "m", "obfuscation": "Zz", "choices": [{"index": 0, "delta": delta}]});
+    let last = json!({"id": "x", "model": "m", "choices": [{"index": 0, "delta": {"role": ""}, "finish_reason": "stop"}], "obfuscation": "q"});
+    let events = read_chunks("openrouter", &[chunk(delta("")), chunk(delta("a")), chunk(delta("b")), last]).unwrap();
+    assert_eq!(
+        events[1..],
+        [Event::Text("a".into()), Event::Text("b".into()), Event::Stop { reason: Stop::End, sequence: None }]
+    );
 }
 
 #[test]
