@@ -127,8 +127,6 @@ measures! {
     Whether = "whether",
     /// Sentences that ask how or why something comes about.
     Mechanism = "mechanism",
-    /// Demanding words of the last sentence: what stands there is asked.
-    LastTerms = "last_terms",
     /// Whether earlier turns were read, since the ask points back to them: how many.
     Refers = "refers",
     /// User turns before the ask.
@@ -150,11 +148,6 @@ impl Measure {
     /// Whether it counts words that the lexicon knows.
     pub fn is_of_words(self) -> bool {
         (Self::Common as u8..=Self::Reference as u8).contains(&(self as u8))
-    }
-
-    /// Whether its words make an ask demanding.
-    pub(super) fn is_demanding(self) -> bool {
-        (Self::Prove as u8..=Self::Puzzle as u8).contains(&(self as u8))
     }
 
     /// All of them, in their order.

@@ -77,8 +77,6 @@ pub(super) struct Reader<'f> {
     other_script: u32,
     unspaced: u32,
     sentence: u32,
-    /// Demanding words of the sentence so far.
-    terms: u32,
     /// One bit for each different word, by hash.
     different: [u64; 16],
     /// What follows is brought along to be reworked.
@@ -94,7 +92,6 @@ impl<'f> Reader<'f> {
             other_script: 0,
             unspaced: 0,
             sentence: 0,
-            terms: 0,
             different: [0; 16],
             reworks: false,
         }
@@ -314,10 +311,7 @@ impl<'f> Reader<'f> {
         // `non-compact` is no refusal.
         let prefix = rest.starts_with('-') && whole == Some(Measure::Greeting);
         match whole.or(found) {
-            Some(measure) if !prefix => {
-                self.features.add(measure, 1);
-                self.terms += u32::from(measure.is_demanding());
-            }
+            Some(measure) if !prefix => self.features.add(measure, 1),
             None if letters >= RARE && !identifier => self.rare(letters, capital && self.sentence > 1),
             _ => {}
         }
@@ -360,7 +354,6 @@ impl<'f> Reader<'f> {
         self.features.add(Measure::Words, words.max(u32::from(self.unspaced == known)));
         if let Some(measure) = found {
             self.features.add(measure, 1);
-            self.terms += u32::from(measure.is_demanding());
         }
         let bit = text.chars().next().map_or(0, |first| (first as u32).wrapping_mul(0x9e37_79b9) >> 22);
         if let Some(bits) = self.different.get_mut(bit as usize / 64) {
@@ -378,11 +371,9 @@ impl<'f> Reader<'f> {
             }
             '.' | '!' if rest.is_empty() || rest.starts_with(char::is_whitespace) => self.end_sentence(),
             '。' | '！' | '।' | '\n' => self.end_sentence(),
-            ':' | '：' => {
-                self.features.add(Measure::Clauses, 1);
-                self.terms = 0;
+            ',' | ';' | ':' | '(' | '，' | '、' | '；' | '：' | '（' | '،' => {
+                self.features.add(Measure::Clauses, 1)
             }
-            ',' | ';' | '(' | '，' | '、' | '；' | '（' | '،' => self.features.add(Measure::Clauses, 1),
             '+'
             | '='
             | '^'
@@ -413,8 +404,7 @@ impl<'f> Reader<'f> {
             self.features.add(Measure::Sentences, 1);
             let longest = self.features.get(Measure::LongestSentence).max(self.sentence);
             self.features.set(Measure::LongestSentence, longest);
-            self.features.set(Measure::LastTerms, self.terms);
-            (self.sentence, self.terms) = (0, 0);
+            self.sentence = 0;
         }
     }
 }
