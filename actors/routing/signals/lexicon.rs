@@ -6,14 +6,16 @@ use super::measures::Measure;
 
 /// The words, with a line on their form at the head of the file.
 const WORDS: &str = include_str!("lexicon.txt");
+/// Words that are only known to be no rare ones.
+const EVERYDAY: &str = include_str!("everyday.txt");
 /// Places of the table: a power of two, more than twice as many as there are words, so that a search ends soon.
-const PLACES: usize = 1 << 14;
+const PLACES: usize = 1 << 15;
 /// Words of 64 bits of the filter before it.
 const BEGINNING_WORDS: usize = 512;
 /// Longest entry of a script without spaces, in characters.
 pub(super) const LONGEST_UNSPACED: usize = 7;
 
-static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| Lexicon::read(WORDS));
+static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| Lexicon::read(WORDS, EVERYDAY));
 
 /// The shipped lexicon.
 pub(super) fn lexicon() -> &'static Lexicon {
@@ -72,23 +74,42 @@ pub(super) struct Lexicon {
 }
 
 impl Lexicon {
-    fn read(words: &str) -> Self {
+    /// From its words and from others, which count only where they have no meaning yet.
+    fn read(words: &str, others: &str) -> Self {
         let mut lexicon =
             Self { places: vec![None; PLACES].into_boxed_slice(), beginnings: Box::new([0; BEGINNING_WORDS]) };
+        lexicon.take(words, |_, _, _| true);
+        lexicon.take(others, |lexicon, word, measure| match lexicon.meaning(word) {
+            Some(known) => known == Measure::Common && measure == Measure::Factual,
+            None => true,
+        });
+        lexicon
+    }
+
+    fn take(&mut self, words: &str, wanted: impl Fn(&Self, &str, Measure) -> bool) {
         let mut measure = None;
         for line in words.lines().filter(|line| !line.starts_with('#')) {
             match line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 Some(heading) => measure = Measure::named(heading),
                 None => {
                     for word in line.split_whitespace() {
-                        if let Some(measure) = measure {
-                            lexicon.insert(word, measure);
+                        if let Some(measure) = measure.filter(|&measure| wanted(self, word, measure)) {
+                            self.insert(word, measure);
                         }
                     }
                 }
             }
         }
-        lexicon
+    }
+
+    /// What a word means that is spelt out.
+    fn meaning(&self, word: &str) -> Option<Measure> {
+        let (mut hash, mut found) = (Hash::EMPTY, None);
+        for letter in word.chars() {
+            hash = hash.with(fold(letter));
+            found = self.beginning(hash).or(found);
+        }
+        self.whole(hash).or(found)
     }
 
     fn insert(&mut self, word: &str, measure: Measure) {
@@ -143,7 +164,7 @@ impl Lexicon {
 }
 
 fn place(hash: Hash) -> usize {
-    (hash.0.wrapping_mul(0x9e37_79b9) >> 18) as usize % PLACES
+    (hash.0.wrapping_mul(0x9e37_79b9) >> 17) as usize % PLACES
 }
 
 fn filter_bit(hash: Hash) -> (usize, u64) {

@@ -69,6 +69,10 @@ measures! {
     Blanks = "blanks",
     /// Words without meaning of their own.
     Common = "common",
+    /// Question words that a name, a date or a place answers.
+    Factual = "factual",
+    /// Words of everyday life.
+    Everyday = "everyday",
     /// Greetings, thanks, assent.
     Greeting = "greeting",
     /// Words that ask to translate, correct or rephrase.
@@ -111,6 +115,18 @@ measures! {
     Light = "light",
     /// Words that point back.
     Reference = "reference",
+    /// Words that are neither known nor everyday, but for names.
+    Rare = "rare",
+    /// Those of ten letters and more.
+    RareLong = "rare_long",
+    /// Words with the endings of abstract nouns and learned adjectives.
+    Learned = "learned",
+    /// Abbreviations and formal notation.
+    Notation = "notation",
+    /// Sentences that ask whether something holds.
+    Whether = "whether",
+    /// Sentences that ask how or why something comes about.
+    Mechanism = "mechanism",
     /// Whether earlier turns were read, since the ask points back to them: how many.
     Refers = "refers",
     /// User turns before the ask.

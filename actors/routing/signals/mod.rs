@@ -7,9 +7,11 @@
 mod lexicon;
 mod measures;
 mod passage;
+mod printed;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 use serde::{Deserialize, Serialize};
 
@@ -182,7 +184,10 @@ impl Features {
         if CONTINUATIONS.iter().any(begins_so) {
             return true;
         }
-        let whole = self.get(Measure::Lookup) + self.get(Measure::Rework) > 0;
+        // `who was Cleopatra?` needs nothing from before, `which one?` does.
+        let about = self.get(Measure::Names) + self.get(Measure::Rare) + self.get(Measure::Everyday);
+        let asks_fact = words >= 3 && self.get(Measure::Factual) > 0 && about > 0;
+        let whole = asks_fact || self.get(Measure::Lookup) + self.get(Measure::Rework) > 0;
         self.get(Measure::Greeting) == 0 && (self.get(Measure::Reference) > 0 || (words <= 4 && !whole))
     }
 

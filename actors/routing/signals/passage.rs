@@ -2,6 +2,8 @@
 
 use memchr::memchr2;
 
+use super::printed::is_printed;
+
 /// Bytes that are looked at from each end of a message: what is asked stands at one of them.
 const END_BYTES: usize = 8 * 1024;
 /// Longest rest of a line that is left out where the cut goes through it.
@@ -231,7 +233,7 @@ fn lines<'a>(parts: [&'a str; 2], mut each: impl FnMut(Kind, &'a str)) {
                 Kind::Log
             } else if fenced || looks_like_code(bare) {
                 Kind::Code
-            } else if looks_like_log(bare) {
+            } else if looks_like_log(bare) || is_printed(bare) {
                 Kind::Log
             } else if bare.starts_with("> ") {
                 Kind::Material

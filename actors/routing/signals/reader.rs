@@ -4,11 +4,16 @@ use super::Features;
 use super::lexicon::{Hash, LONGEST_UNSPACED, Lexicon, fold, is_unspaced, lexicon};
 use super::measures::Measure;
 use super::passage::Kind;
+use super::wording::Wording;
 
 /// Letters of a long word.
 const LONG: u32 = 8;
 /// Letters of a very long one.
 const VERY_LONG: u32 = 12;
+/// Letters from which on a word that no list knows is rare.
+const RARE: u32 = 4;
+/// Letters of a long rare one.
+const RARE_LONG: u32 = 10;
 /// Bytes of an average word with its space: turns text that is not read into a number of words.
 const WORD_BYTES: usize = 6;
 /// Longest quotation that is looked for.
@@ -99,7 +104,15 @@ impl<'f> Reader<'f> {
         }
         match kind {
             Kind::Ask if self.reworks => self.features.add(Measure::Material, words_in(text)),
-            Kind::Ask => self.ask(text),
+            Kind::Ask => {
+                self.ask(text);
+                if !self.reworks {
+                    Wording::of(text)
+                        .counts()
+                        .into_iter()
+                        .for_each(|(measure, count)| self.features.add(measure, count));
+                }
+            }
             Kind::Material => {
                 self.marker(text);
                 self.features.add(Measure::Material, words_in(text));
@@ -297,9 +310,17 @@ impl<'f> Reader<'f> {
         let whole = self.lexicon.whole(hash).or_else(|| (stem != hash).then(|| self.lexicon.whole(stem)).flatten());
         // `non-compact` is no refusal.
         let prefix = rest.starts_with('-') && whole == Some(Measure::Greeting);
-        if let Some(measure) = whole.or(found).filter(|_| !prefix) {
-            self.features.add(measure, 1);
+        match whole.or(found) {
+            Some(measure) if !prefix => self.features.add(measure, 1),
+            None if letters >= RARE && !identifier => self.rare(letters, capital && self.sentence > 1),
+            _ => {}
         }
+    }
+
+    /// Counts a word that no list knows; a short one with a capital within a sentence is a name.
+    fn rare(&mut self, letters: u32, capital: bool) {
+        self.features.add(Measure::Rare, u32::from(!capital || letters >= RARE_LONG));
+        self.features.add(Measure::RareLong, u32::from(letters >= RARE_LONG));
     }
 
     fn word(&mut self, hash: Hash, letters: u32) {
