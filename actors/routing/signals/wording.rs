@@ -5,7 +5,7 @@ use super::measures::Measure;
 /// Bytes from which on a word is looked at for a learned ending.
 const LEARNED_BYTES: usize = 8;
 /// Endings of abstract nouns and learned adjectives in European languages.
-const LEARNED_ENDINGS: [&str; 60] = [
+const LEARNED_ENDINGS: [&str; 59] = [
     "tion",
     "tions",
     "sion",
@@ -40,7 +40,6 @@ const LEARNED_ENDINGS: [&str; 60] = [
     "sión",
     "dad",
     "ismo",
-    "ción",
     "ção",
     "ções",
     "dade",
