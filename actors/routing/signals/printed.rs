@@ -1,5 +1,7 @@
 //! Lines that a program printed: tables of commands, panics, compilers' messages, listings of files.
 
+use memchr::memchr_iter;
+
 /// Beginnings of lines that a program wrote as it failed, or a compiler of what it read.
 const BEGINNINGS: [&str; 24] = [
     "thread '",
@@ -29,6 +31,8 @@ const BEGINNINGS: [&str; 24] = [
 ];
 /// Columns from which on a line is the row of a table.
 const COLUMNS: usize = 3;
+/// Most words in a column of a table, on average.
+const MOST_IN_COLUMN: usize = 4;
 /// Words in capitals that make a line the head of a table.
 const HEADINGS: usize = 3;
 
@@ -80,10 +84,9 @@ fn is_row(bare: &str) -> bool {
         spaces = if byte == b' ' { spaces + 1 } else { 0 };
         gaps += usize::from(spaces == 2 || byte == b'\t');
     }
-    // After a full stop some put two spaces.
-    let sentences = bare.matches(".  ").count() + bare.matches("?  ").count();
-    if gaps.saturating_sub(sentences) + 1 >= COLUMNS && !bare.ends_with('?') {
-        return true;
+    let commas = memchr_iter(b',', bare.as_bytes()).count();
+    if gaps == 0 && commas < COLUMNS {
+        return false;
     }
     let (mut headings, mut words) = (0, 0);
     for word in bare.split_ascii_whitespace() {
@@ -91,8 +94,16 @@ fn is_row(bare: &str) -> bool {
         let capitals = word.bytes().filter(u8::is_ascii_uppercase).count();
         headings += usize::from(capitals >= 2 && !word.bytes().any(|byte| byte.is_ascii_lowercase()));
     }
+    // After a full stop some put two spaces, and some put them anywhere in prose.
+    let sentences = || bare.matches(".  ").count() + bare.matches("?  ").count();
+    if gaps + 1 >= COLUMNS
+        && words <= MOST_IN_COLUMN * (gaps + 1)
+        && !bare.ends_with('?')
+        && gaps.saturating_sub(sentences()) + 1 >= COLUMNS
+    {
+        return true;
+    }
     let head = gaps > 0 && headings >= HEADINGS && headings * 2 > words;
-    let commas = bare.matches(',').count();
     let values = commas >= COLUMNS
         && !bare.contains(", ")
         && bare.bytes().any(|byte| byte.is_ascii_digit())

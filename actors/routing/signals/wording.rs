@@ -121,6 +121,12 @@ const MECHANISM: [&str; 14] = [
     "determines",
 ];
 
+fn is_learned(word: &str) -> bool {
+    // The last byte tells most endings off before they are compared.
+    let last = word.as_bytes().last();
+    LEARNED_ENDINGS.iter().any(|ending| ending.as_bytes().last() == last && word.ends_with(ending))
+}
+
 /// How often each form occurs in a piece of an ask.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wording {
@@ -151,9 +157,7 @@ impl Wording {
                 Form::Formal => wording.notation += 1,
                 Form::Plain => {
                     small += 1;
-                    let learned =
-                        word.len() >= LEARNED_BYTES && LEARNED_ENDINGS.iter().any(|ending| word.ends_with(ending));
-                    wording.learned += u32::from(learned);
+                    wording.learned += u32::from(word.len() >= LEARNED_BYTES && is_learned(word));
                 }
             }
         }
