@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aipipe_actors::catalogue::{Capability, Model};
 use aipipe_actors::fault::Fault;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use reqwest::Response;
@@ -20,7 +20,7 @@ use super::upstreams::Upstream;
 use crate::config::Reliability;
 use crate::dialects::client::{AnswerFacts, ClientRequest, ClientSurface, Frame, Onward, StreamReading};
 use crate::dialects::translate::{AnswerError, Malformed, Undo};
-use crate::upstream::client::{self, Broken, Client, MAX_ANSWER_BYTES, MAX_ERROR_BYTES};
+use crate::upstream::client::{self, Client, Gathered, MAX_ANSWER_BYTES, MAX_ERROR_BYTES};
 use crate::upstream::sse::{RawEvent, SseDecoder};
 
 /// Models that reason are given so many times the usual wait for the first content: they think before they say anything.
@@ -279,30 +279,17 @@ impl Attempt<'_> {
     }
 
     async fn body(&self, mut response: Response, course: &mut Course) -> Result<Bytes, Failure> {
-        let mut first: Option<Bytes> = None;
-        let mut whole = BytesMut::new();
+        let mut gathered = Gathered::default();
         loop {
             let until = self.patience.deadline.min(Instant::now() + self.patience.idle);
-            let chunk = match timeout_at(until, response.chunk()).await {
-                Ok(Ok(Some(chunk))) => chunk,
-                Ok(Ok(None)) => return Ok(first.unwrap_or_else(|| whole.freeze())),
+            let piece = match timeout_at(until, response.chunk()).await {
+                Ok(Ok(Some(piece))) => piece,
+                Ok(Ok(None)) => return Ok(gathered.finish()),
                 Ok(Err(error)) => return Err(Failure::broken(&self.model, client::broken(&error))),
                 Err(_) => return Err(self.waited(self.patience.idle)),
             };
-            course.buffered(chunk.len());
-            if whole.is_empty() && first.is_none() {
-                // Most answers come in one piece, which is then not copied.
-                first = Some(chunk);
-                continue;
-            }
-            if let Some(first) = first.take() {
-                whole.extend_from_slice(&first);
-            }
-            whole.extend_from_slice(&chunk);
-            if whole.len() > MAX_ANSWER_BYTES {
-                let message = format!("the answer is larger than {MAX_ANSWER_BYTES} bytes");
-                return Err(Failure::broken(&self.model, Broken { fault: Fault::Malformed, message }));
-            }
+            course.buffered(piece.len());
+            gathered.add(piece, MAX_ANSWER_BYTES).map_err(|broken| Failure::broken(&self.model, broken))?;
         }
     }
 

@@ -168,28 +168,50 @@ pub fn broken(error: &reqwest::Error) -> Broken {
     Broken { fault, message }
 }
 
+/// The pieces of a body as they come. Most bodies come in one, which is then not copied.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    first: Option<Bytes>,
+    whole: BytesMut,
+}
+
+impl Gathered {
+    /// Takes one more piece.
+    ///
+    /// # Errors
+    /// [`Broken`] where the body is larger than `limit` bytes with it.
+    pub fn add(&mut self, piece: Bytes, limit: usize) -> Result<(), Broken> {
+        if self.whole.is_empty() && self.first.is_none() {
+            self.first = Some(piece);
+            return Ok(());
+        }
+        if let Some(first) = self.first.take() {
+            self.whole.extend_from_slice(&first);
+        }
+        self.whole.extend_from_slice(&piece);
+        if self.whole.len() > limit {
+            let message = format!("the answer is larger than {limit} bytes");
+            return Err(Broken { fault: Fault::Malformed, message });
+        }
+        Ok(())
+    }
+
+    /// The body.
+    pub fn finish(self) -> Bytes {
+        self.first.unwrap_or_else(|| self.whole.freeze())
+    }
+}
+
 /// Reads a whole body of at most `limit` bytes.
 ///
 /// # Errors
 /// [`Broken`] where it ends early or is larger.
 pub async fn read_body(mut response: reqwest::Response, limit: usize) -> Result<Bytes, Broken> {
-    let mut whole = BytesMut::new();
-    let mut first: Option<Bytes> = None;
-    while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
-        if whole.is_empty() && first.is_none() {
-            first = Some(chunk);
-            continue;
-        }
-        if let Some(first) = first.take() {
-            whole.extend_from_slice(&first);
-        }
-        whole.extend_from_slice(&chunk);
-        if whole.len() > limit {
-            let message = format!("the answer is larger than {limit} bytes");
-            return Err(Broken { fault: Fault::Malformed, message });
-        }
+    let mut gathered = Gathered::default();
+    while let Some(piece) = response.chunk().await.map_err(|error| broken(&error))? {
+        gathered.add(piece, limit)?;
     }
-    Ok(first.unwrap_or_else(|| whole.freeze()))
+    Ok(gathered.finish())
 }
 
 /// How long a provider asks to wait, in any of the header's forms: `retry-after-ms`, seconds (also fractions), or an HTTP date.

@@ -126,6 +126,30 @@ impl<'a> Findings<'a> {
         }
     }
 
+    /// Reads OpenAI's choice of tools: `auto` and `none` hold anywhere; forcing a call is refused by some models while they think.
+    pub(in crate::dialects) fn tool_choice(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        kind: Kind,
+        name: &'static str,
+    ) -> Result<(), InvalidRequest> {
+        let forced = match kind {
+            Kind::String => {
+                let choice = cursor.string()?;
+                !(choice == *"auto" || choice == *"none")
+            }
+            Kind::Object => {
+                cursor.pass()?;
+                true
+            }
+            _ => return Err(invalid(Some(name), format!("`{name}` must be a string or an object"))),
+        };
+        if forced {
+            self.mean(name);
+        }
+        Ok(())
+    }
+
     /// The client must have named a model.
     pub(in crate::dialects) fn require_model(&self) -> Result<(), InvalidRequest> {
         if self.model.is_empty() {

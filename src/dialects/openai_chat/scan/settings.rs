@@ -54,8 +54,8 @@ impl<'a> Scan<'a> {
             }
             "tools" => self.declare_tools(cursor, kind)?,
             "functions" => self.declare_functions(cursor, kind)?,
-            "tool_choice" => self.tool_choice(cursor, kind, "tool_choice")?,
-            "function_call" => self.tool_choice(cursor, kind, "function_call")?,
+            "tool_choice" => self.found.tool_choice(cursor, kind, "tool_choice")?,
+            "function_call" => self.found.tool_choice(cursor, kind, "function_call")?,
             "parallel_tool_calls" => {
                 // Gemini has no such switch: a caller that can take only one call at a time must not be sent there.
                 if !boolean(cursor, kind, name)? {
@@ -172,25 +172,6 @@ impl<'a> Scan<'a> {
             self.found.mean("functions");
             Ok(())
         })
-    }
-
-    /// `auto` and `none` hold anywhere; forcing a call is refused by some models while they think.
-    fn tool_choice(&mut self, cursor: &mut Cursor<'a>, kind: Kind, name: &'static str) -> Result<(), InvalidRequest> {
-        let forced = match kind {
-            Kind::String => {
-                let choice = cursor.string()?;
-                !(choice == *"auto" || choice == *"none")
-            }
-            Kind::Object => {
-                cursor.pass()?;
-                true
-            }
-            _ => return Err(invalid(Some(name), format!("`{name}` must be a string or an object"))),
-        };
-        if forced {
-            self.found.mean(name);
-        }
-        Ok(())
     }
 
     fn response_format(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {

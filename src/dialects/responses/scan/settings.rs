@@ -29,7 +29,7 @@ impl<'a> Scan<'a> {
                 self.found.thread.transcript.instruct(text);
             }
             "tools" => objects(cursor, kind, name, |cursor| self.declare_tool(cursor))?,
-            "tool_choice" => self.tool_choice(cursor, kind)?,
+            "tool_choice" => self.found.tool_choice(cursor, kind, "tool_choice")?,
             "parallel_tool_calls" => {
                 // Gemini has no such switch: a caller that can take only one call at a time must not be sent there.
                 if !boolean(cursor, kind, name)? {
@@ -105,25 +105,6 @@ impl<'a> Scan<'a> {
                 references(cursor.slice(start..cursor.position()), &mut self.found.stored)?;
             }
             None => return Err(invalid(Some("tools"), "`tools` must hold tools with a type")),
-        }
-        Ok(())
-    }
-
-    /// `auto` and `none` hold anywhere; forcing a call is refused by some models while they think.
-    fn tool_choice(&mut self, cursor: &mut Cursor<'a>, kind: Kind) -> Result<(), InvalidRequest> {
-        let forced = match kind {
-            Kind::String => {
-                let choice = cursor.string()?;
-                !(choice == *"auto" || choice == *"none")
-            }
-            Kind::Object => {
-                cursor.pass()?;
-                true
-            }
-            _ => return Err(invalid(Some("tool_choice"), "`tool_choice` must be a string or an object")),
-        };
-        if forced {
-            self.found.mean("tool_choice");
         }
         Ok(())
     }
