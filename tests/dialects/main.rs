@@ -11,5 +11,8 @@ mod framing;
 mod gemini_upstream;
 mod messages_client;
 mod messages_upstream;
+mod mutated;
+#[path = "../mutation/mod.rs"]
+mod mutation;
 mod recordings;
 mod responses_client;
