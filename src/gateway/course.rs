@@ -380,7 +380,7 @@ impl Course {
 
     /// The tokens of a whole answer by the provider's figures, or estimated where it gives none; whether anything was estimated.
     fn counted(&self, call: &Call, usage: Option<&Usage>) -> (Tokens, bool) {
-        let estimated_input = call.model.own_tokens(self.digest.input_tokens);
+        let estimated_input = call.model.input_tokens(self.digest.input_tokens, self.digest.needs);
         match usage.map(|usage| usage.tokens) {
             // Gemini leaves the prompt out of some figures.
             Some(tokens) if tokens.input == 0 && estimated_input > 0 => {

@@ -7,6 +7,7 @@
 mod chat_client;
 mod chat_upstream;
 mod endings;
+mod estimates;
 mod framing;
 mod gemini_upstream;
 mod messages_client;
