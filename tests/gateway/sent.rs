@@ -173,7 +173,7 @@ async fn d25_a_history_of_calls_goes_on_where_no_more_may_be_made() {
 }
 
 #[tokio::test]
-async fn d38_a_custom_tool_goes_where_it_is_known_and_nowhere_else() {
+async fn d38_a_custom_tool_passes_where_it_is_known_is_a_function_elsewhere_and_is_refused_where_neither_holds() {
     let bench = Bench::start().await;
     let body = |name: &str| {
         let mut body = ask(name, "Hello");
@@ -184,11 +184,48 @@ async fn d38_a_custom_tool_goes_where_it_is_known_and_nowhere_else() {
     bench.answered(&body("openai/gpt-4o-mini")).await;
     let sent: Value = serde_json::from_str(&bench.sent(Provider::OpenAi)).unwrap();
     assert_eq!(sent["tools"], body("x")["tools"]);
-    for name in ["anthropic/claude-haiku-4-5", "gemini/gemini-3.5-flash"] {
+    for name in ["xai/grok-4.3", "moonshot/kimi-k2.6", "minimax/MiniMax-M2.7"] {
         let refused = bench.refused(&body(name)).await;
+        assert_eq!(refused.status, 422, "{name}: {}", refused.text);
         assert!(refused.text.contains("custom_tools"), "{name}: {}", refused.text);
     }
-    assert!(bench.simulator.calls_of(Provider::Anthropic).is_empty());
+    for name in ["anthropic/claude-haiku-4-5", "gemini/gemini-3.5-flash"] {
+        let mut forced = body(name);
+        forced["tool_choice"] = json!({"type": "custom", "custom": {"name": "apply_patch"}});
+        let answer = bench.answered(&forced).await.json();
+        let choice = &answer["choices"][0];
+        let call = &choice["message"]["tool_calls"][0];
+        assert_eq!(
+            (&call["type"], &choice["finish_reason"]),
+            (&json!("custom"), &json!("tool_calls")),
+            "{name}: {answer}"
+        );
+        assert_eq!(call["custom"]["name"], "apply_patch");
+        let input = call["custom"]["input"].as_str().unwrap().to_owned();
+        assert!(!input.is_empty() && !input.starts_with('{'), "{name}: {call}");
+        let provider = Provider::ALL.into_iter().find(|p| name.starts_with(&format!("{p}/"))).unwrap();
+        assert!(bench.sent(provider).contains("must follow this lark grammar"), "{}", bench.sent(provider));
+
+        // The same as a stream: the input comes in one piece, after the call's own name.
+        forced["stream"] = json!(true);
+        let chunks = bench.answered(&forced).await.chunks();
+        let calls: Vec<&Value> = chunks
+            .iter()
+            .map(|chunk| &chunk["choices"][0]["delta"]["tool_calls"][0])
+            .filter(|call| call.is_object())
+            .collect();
+        assert_eq!(calls.len(), 1, "{name}: {chunks:?}");
+        assert_eq!((&calls[0]["type"], &calls[0]["custom"]["name"]), (&json!("custom"), &json!("apply_patch")));
+        assert_eq!(calls[0]["custom"]["input"], *input);
+
+        // Client and provider go on from it, each in its own form.
+        let mut next = body(name);
+        let result = json!({"role": "tool", "tool_call_id": call["id"], "content": "done"});
+        next["messages"].as_array_mut().unwrap().extend([choice["message"].clone(), result]);
+        bench.answered(&next).await;
+        let quoted = Value::from(&*input).to_string();
+        assert!(bench.sent(provider).contains(&format!("{{\"input\":{quoted}}}")), "{}", bench.sent(provider));
+    }
 }
 
 #[tokio::test]
