@@ -120,6 +120,7 @@ pub(super) struct WrittenReliability {
     pub(super) first_byte_timeout: Option<Found<u64>>,
     pub(super) answer_timeout: Option<Found<u64>>,
     pub(super) idle_timeout: Option<Found<u64>>,
+    pub(super) keep_alive: Option<Found<u64>>,
     pub(super) total_timeout: Option<Found<u64>>,
     pub(super) max_attempts: Option<Found<u64>>,
 }
@@ -326,6 +327,7 @@ impl WrittenReliability {
             first_byte_timeout: section.take("first_byte_timeout_ms"),
             answer_timeout: section.take("answer_timeout_ms"),
             idle_timeout: section.take("idle_timeout_ms"),
+            keep_alive: section.take("keep_alive_ms"),
             total_timeout: section.take("total_timeout_ms"),
             max_attempts: section.take("max_attempts"),
         };

@@ -213,6 +213,9 @@ pub trait StreamReading: Send {
     /// Takes one event and appends what the client gets of it.
     fn event(&mut self, event: RawEvent, price: Price<'_>, out: &mut Vec<Bytes>) -> Seen;
 
+    /// The provider is silent: appends the dialect's sign of life, where the stream is AiPipe's own writing.
+    fn keep_alive(&mut self, _: &mut Vec<Bytes>) {}
+
     /// The connection closed properly: whether the answer is whole. Appends what was held back.
     ///
     /// # Errors

@@ -35,6 +35,8 @@ pub struct Patience {
     pub first: Duration,
     /// Silence after that.
     pub idle: Duration,
+    /// Silence after which a client is told that its stream goes on.
+    pub keep_alive: Duration,
     /// When the request's own time is up.
     pub deadline: Instant,
 }
@@ -47,7 +49,7 @@ impl Patience {
             (true, false) => reliability.first_byte_timeout,
             (true, true) => reliability.first_byte_timeout.saturating_mul(REASONING_PATIENCE),
         };
-        Self { first, idle: reliability.idle_timeout, deadline }
+        Self { first, idle: reliability.idle_timeout, keep_alive: reliability.keep_alive, deadline }
     }
 }
 

@@ -34,6 +34,10 @@ pub struct Relay {
     surface: &'static dyn ClientSurface,
     model: Arc<Model>,
     patience: Patience,
+    /// Since when the provider's next bytes are waited for; `None` where nothing is.
+    waiting_since: Option<Instant>,
+    /// When the client last got something.
+    told: Instant,
     state: State,
 }
 
@@ -64,6 +68,8 @@ impl Relay {
             surface: attempt.surface,
             model: attempt.model.clone(),
             patience: attempt.patience,
+            waiting_since: None,
+            told: Instant::now(),
             state: State::Begun { is_whole },
         };
         // A short answer may be whole with its first content: then nothing of it is left open.
@@ -109,6 +115,7 @@ impl Relay {
                 }
             }
             if let Some(bytes) = joined(out) {
+                self.told = Instant::now();
                 return Some(bytes);
             }
         }
@@ -120,10 +127,13 @@ impl Relay {
         if self.waiting.len() == 0 {
             let mut events = Vec::new();
             let malformed = |error: &dyn ToString| Failure::malformed(&self.model, Malformed(error.to_string()));
-            let until = self.patience.deadline.min(Instant::now() + self.patience.idle);
+            let since = *self.waiting_since.get_or_insert_with(Instant::now);
+            let until = self.patience.deadline.min(since + self.patience.idle);
+            let sign_of_life = self.told + self.patience.keep_alive;
             let Some(response) = &mut self.response else { return Ok(()) };
-            match timeout_at(until, response.chunk()).await {
+            match timeout_at(until.min(sign_of_life), response.chunk()).await {
                 Ok(Ok(Some(chunk))) => {
+                    self.waiting_since = None;
                     self.decoder.feed(chunk, &mut events).map_err(|error| malformed(&error))?;
                 }
                 Ok(Ok(None)) => {
@@ -138,6 +148,11 @@ impl Relay {
                 }
                 Ok(Err(error)) => return Err(Failure::broken(&self.model, client::broken(&error))),
                 Err(_) if Instant::now() >= self.patience.deadline => return Err(Failure::out_of_time(&self.model)),
+                Err(_) if Instant::now() < until => {
+                    self.told = Instant::now();
+                    self.reader.keep_alive(out);
+                    return Ok(());
+                }
                 Err(_) => return Err(Failure::stalled(&self.model, self.patience.idle)),
             }
             self.waiting = events.into_iter();

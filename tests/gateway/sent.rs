@@ -1,11 +1,13 @@
 //! What reaches a provider of a client's request: fitted to the model, in the client's order, and with nothing lost in silence.
 
-use aipipe::simulator::{Behaviour, Provider};
+use std::time::Duration;
+
+use aipipe::simulator::{Behaviour, LatencyProfile, Provider};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::dialects::{Dialect, message_of};
-use crate::support::{Answer, Bench, ask, model};
+use crate::support::{Answer, Bench, Setting, ask, model};
 
 impl Bench {
     /// The body of the last call of a provider.
@@ -301,4 +303,45 @@ async fn d156_d157_d160_comments_are_signs_of_life_and_split_characters_whole() 
     let request = Dialect::Chat.ask_stream(&bench, name, "Hello");
     let passed = Answer::read(request.send().await.unwrap()).await.ok();
     assert_eq!(passed.text, stream, "what passes through is not touched");
+}
+
+#[tokio::test]
+async fn d156_a_silence_within_a_translated_stream_is_bridged_by_signs_of_life() {
+    let bench = Bench::with(Setting { file: "[reliability]\nkeep_alive_ms = 20\n", ..Setting::default() }).await;
+    let pace = LatencyProfile { first_token: Duration::ZERO, per_token: Duration::from_millis(100) };
+    for provider in [Provider::OpenAi, Provider::Anthropic] {
+        bench.simulator.script(provider, Behaviour::Latency(pace));
+    }
+    let stream = async |path: &str, provider| {
+        let messages = json!([{"role": "user", "content": "Hello"}]);
+        let body = json!({"model": model(provider), "messages": messages, "stream": true, "max_tokens": 4});
+        Answer::read(bench.post(path, &body).send().await.unwrap()).await.ok().text
+    };
+    let translated = stream("/v1/messages", Provider::OpenAi).await;
+    assert!(translated.matches("event: ping").count() > 2, "{translated}");
+    assert!(translated.contains("message_stop"), "{translated}");
+    let translated = stream("/v1/chat/completions", Provider::Anthropic).await;
+    assert!(translated.contains(": keep-alive\n\n") && translated.ends_with("data: [DONE]\n\n"), "{translated}");
+    // What passes through is the provider's own.
+    let passed = stream("/v1/chat/completions", Provider::OpenAi).await;
+    assert!(!passed.contains("keep-alive"), "{passed}");
+}
+
+#[tokio::test]
+async fn d119_what_a_providers_own_tools_were_used_for_is_passed_on() {
+    let bench = Bench::start().await;
+    let usage = r#""usage":{"input_tokens":9,"output_tokens":4,"server_tool_use":{"web_search_requests":3,"web_fetch_requests":1}}"#;
+    let body = format!(
+        r#"{{"id":"m","type":"message","role":"assistant","model":"c","content":[{{"type":"text","text":"Hi"}}],"stop_reason":"end_turn",{usage}}}"#
+    );
+    bench.simulator.script(
+        Provider::Anthropic,
+        Behaviour::Fixed { content_type: "application/json".into(), bytes: Bytes::from(body) },
+    );
+    let tools = json!({"tools": [{"type": "web_search_20250305", "name": "web_search"}]});
+    let answer = bench.message("anthropic/claude-haiku-4-5", &tools).await.ok().json();
+    assert_eq!(answer["usage"]["server_tool_use"], json!({"web_search_requests": 3, "web_fetch_requests": 1}));
+    // The ledger counts tokens alone.
+    let row = bench.rows().await.remove(0);
+    assert_eq!((&row["tokens"]["input"], &row["tokens"]["output"]), (&json!(9), &json!(4)), "{row}");
 }
