@@ -42,6 +42,12 @@ async fn d95_the_provider_is_asked_where_it_speaks_the_dialect() {
         assert_eq!(call.json()["generateContentRequest"]["model"], format!("models/{id}"));
         assert_eq!(call.json()["generateContentRequest"]["contents"], contents);
     }
+    // White space in front of the body is none of its members.
+    let spaced = format!("\r\n {}", json!({"contents": contents}));
+    let request = bench.client.post(bench.url(&path)).header("content-type", "application/json").body(spaced);
+    let spaced = Answer::read(request.send().await.unwrap()).await.ok();
+    assert_eq!(total(&spaced), total(&short), "{}", spaced.text);
+    assert!(spaced.headers.get("x-aipipe-estimated").is_none());
     assert!(bench.rows().await.is_empty(), "a count costs nothing");
     bench.idle().await;
 }
