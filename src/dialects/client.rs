@@ -263,6 +263,11 @@ pub trait Counting: Send + Sync {
     /// The request that is to be counted, within the body of the call.
     fn request<'a>(&self, body: &'a [u8]) -> &'a [u8];
 
+    /// The path below the base URL of a provider that speaks this dialect; `{model}` stands for the model's id, `None` where it does not count.
+    fn path(&self, profile: &Profile) -> Option<&'static str> {
+        profile.paths.count_tokens
+    }
+
     /// The body of the call to a provider; `request` is the request as it would pass to this model.
     fn call(&self, request: Bytes, model: &Model) -> Bytes;
 

@@ -25,7 +25,11 @@ pub const BUILT_IN: [BuiltIn; 7] = [
         base_url: "https://api.openai.com/v1",
         key_variables: &["OPENAI_API_KEY"],
         profile: Profile {
-            paths: Paths { responses: Some("/responses"), ..Profile::OPENAI.paths },
+            paths: Paths {
+                responses: Some("/responses"),
+                count_responses: Some("/responses/input_tokens"),
+                ..Profile::OPENAI.paths
+            },
             developer_role: true,
             ..Profile::OPENAI
         },

@@ -69,6 +69,8 @@ pub(crate) fn requests() -> Vec<(&'static str, Value)> {
         ("/v1beta/models/gemini%2Fgemini-3.5-flash:countTokens", contents),
         ("/v1/responses", elsewhere(&responses, "anthropic/claude-haiku-4-5")),
         ("/v1/responses", elsewhere(&responses, "minimax/MiniMax-M2.7")),
+        ("/v1/responses/input_tokens", elsewhere(&responses, "xai/grok-4.3")),
+        ("/v1/responses/input_tokens", responses.clone()),
         ("/v1/responses", responses),
         ("/v1/embeddings", json!({"model": "openai/text-embedding-3-small", "input": ["a", "b"], "dimensions": 8})),
         ("/v1/route", json!({"model": "auto", "messages": [{"role": "user", "content": "Hello"}]})),
