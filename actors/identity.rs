@@ -107,6 +107,15 @@ impl ModelId {
     }
 }
 
+/// What a number is drawn for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Salt {
+    /// Whether the runner-up is tried.
+    Exploration,
+    /// Whether a second policy is asked.
+    Shadow,
+}
+
 /// Identifies one client request everywhere: answer header, log line, ledger row. Ordered by time (UUID version 7).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -126,6 +135,16 @@ impl RequestId {
     /// The sixteen bytes, which sort as the time does.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
+    }
+
+    /// A number in 0..1 that the id's random part decides: the same for each `salt`, and of different ones unrelated.
+    pub fn draw(&self, salt: Salt) -> f64 {
+        let [.., a, b, c, d] = *self.0.as_bytes();
+        let half = match salt {
+            Salt::Exploration => [a, b],
+            Salt::Shadow => [c, d],
+        };
+        f64::from(u16::from_be_bytes(half)) / 65_536.0
     }
 
     /// The id with these sixteen bytes.

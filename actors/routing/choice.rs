@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::decision::{Basis, Bias, Decision, Reason, Weighed, exponent};
+use super::decision::{Basis, Bias, Decision, Learned, Reason, Weighed, exponent};
 use super::digest::{Digest, Requested};
+use super::evidence::{Task, shifted};
 use super::signals::Signals;
 use crate::catalogue::{Capability, Catalogue, Model};
 use crate::identity::TenantId;
@@ -53,8 +54,18 @@ pub struct Situation<'a> {
     pub catalogue: &'a Catalogue,
     /// Names (`model`, `provider/model`) that the tenant may use; `None`: all.
     pub allowed: Option<&'a [String]>,
+    /// Least quality of what `auto` chooses for the tenant.
+    pub min_quality: Option<f64>,
+    /// What the tenant's requests have taught; `None`: nothing.
+    pub learned: Option<&'a dyn Lessons>,
     /// The day (UTC).
     pub today: Date,
+}
+
+/// What was learned of models.
+pub trait Lessons {
+    /// What a model's quality is shifted by for this kind of task, in logits; 0 where nothing is known.
+    fn shift(&self, model: &Model, task: Task) -> f64;
 }
 
 /// A choice: the explained decision, and the models of its eligible candidates in the same order.
@@ -116,11 +127,13 @@ impl Situation<'_> {
     pub fn choose(&self, standing: impl Fn(&Model) -> Standing) -> Choice {
         let preferences = &self.digest.preferences;
         let exponent = exponent(self.scored.complexity);
+        let task = Task::of(self.digest, &self.scored.signals);
         let mut eligible: Vec<(usize, f64, Weighed, Arc<Model>)> = Vec::new();
         let mut others: Vec<Weighed> = Vec::new();
         for model in self.catalogue.models() {
             let Some(preference) = self.preference(model) else { continue };
-            let (reason, penalty) = match self.bar(model) {
+            let (quality, learned) = self.quality(model, task);
+            let (reason, penalty) = match self.bar(model, quality) {
                 Some(reason) => (Some(reason), 1.0),
                 None => match standing(model) {
                     Standing::Ready { penalty } => (None, penalty.max(1.0)),
@@ -138,7 +151,8 @@ impl Situation<'_> {
                 raw,
                 input_tokens: expected.input,
                 output_tokens: expected.output,
-                quality: model.quality,
+                quality,
+                learned,
                 penalty,
             };
             match weighed.reason {
@@ -163,11 +177,20 @@ impl Situation<'_> {
             signals: self.scored.signals,
             input_tokens: self.digest.input_tokens,
             output_tokens: self.expected_output(),
+            task,
+            explored: false,
             bias: self.scored.bias,
             conversation: None,
             candidates,
         };
         Choice { decision, ranked }
+    }
+
+    /// The quality that counts, and how it came about where something was learned.
+    fn quality(&self, model: &Model, task: Task) -> (f64, Option<Learned>) {
+        let prior = model.quality;
+        let shift = self.learned.map_or(0.0, |lessons| lessons.shift(model, task));
+        (shifted(prior, shift), (shift != 0.0).then_some(Learned { prior, shift }))
     }
 
     /// Whether the model is a candidate at all, and in which group: a named model comes before the models listed to fall back to, in
@@ -190,7 +213,7 @@ impl Situation<'_> {
     }
 
     /// The first reason within the request and the catalogue to pass this model over.
-    fn bar(&self, model: &Model) -> Option<Reason> {
+    fn bar(&self, model: &Model, quality: f64) -> Option<Reason> {
         let preferences = &self.digest.preferences;
         let embeds = self.digest.needs.contains(Capability::Embeddings);
         if model.retired(self.today) || (self.is_embedding(model) && !embeds) {
@@ -216,7 +239,8 @@ impl Situation<'_> {
         if needed > model.context_tokens && !embeds {
             return Some(Reason::ContextLength);
         }
-        if preferences.min_quality.is_some_and(|least| model.quality < least) {
+        let settled = self.min_quality.filter(|_| self.digest.requested == Requested::Auto);
+        if preferences.min_quality.into_iter().chain(settled).any(|least| quality < least) {
             return Some(Reason::MinQuality);
         }
         if model.rates.is_none() && self.digest.requested == Requested::Auto {

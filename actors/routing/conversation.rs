@@ -244,6 +244,8 @@ mod tests {
             scored: Scored { complexity: 0.3, basis: Basis::Scored, bias: None, signals: Signals::default() },
             catalogue: &catalogue,
             allowed: None,
+            min_quality: None,
+            learned: None,
             today: jiff::civil::date(2026, 11, 1),
         };
         let mut choice = situation.choose(|model| match barred {

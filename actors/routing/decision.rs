@@ -1,21 +1,21 @@
 //! The explained choice: what was asked, how complex it is, what each candidate would cost and why it was passed over.
 //!
-//! A decision is kept compactly with its request and rendered as the JSON of the contract when somebody reads it. Every number in that
-//! JSON can be recomputed from the others.
+//! A decision is kept compactly with its request and [`shown`](super::shown) as the JSON of the contract when somebody reads it.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::conversation::{Continuation, Stuck};
+use super::evidence::Task;
 use super::preferences::Quality;
 use super::signals::Signals;
 use crate::catalogue::Capability;
 use crate::identity::{ModelId, ProviderId, TenantId};
 use crate::money::NanoUsd;
 
+/// The name of a model that leaves the choice to AiPipe; a colon and how good the answer should be may follow.
+pub const AUTO: &str = "auto";
 /// Complexity from which on quality counts.
 const EXPONENT_THRESHOLD: f64 = 0.25;
 /// How steeply quality counts above it.
@@ -114,12 +114,26 @@ pub struct Weighed {
     /// Output tokens that the cost was computed with, expected reasoning included.
     #[serde(rename = "o")]
     pub output_tokens: u64,
-    /// The chance of a good answer to a demanding request.
+    /// The chance of a good answer to a demanding request: the catalogue's, shifted by what was learned.
     #[serde(rename = "q")]
     pub quality: f64,
+    /// What was learned of it; `None`: the catalogue's quality holds.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<Learned>,
     /// At least 1, from the model's health.
     #[serde(rename = "h")]
     pub penalty: f64,
+}
+
+/// How a candidate's quality came about where the tenant's own requests have a say in it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Learned {
+    /// The catalogue's quality.
+    #[serde(rename = "p")]
+    pub prior: f64,
+    /// What is added to its logit.
+    #[serde(rename = "s")]
+    pub shift: f64,
 }
 
 impl Weighed {
@@ -159,6 +173,24 @@ impl Bias {
     }
 }
 
+/// The complexity at which the runner-up takes the place of the best: where `raw / quality ^ exponent * penalty` is the same for both.
+#[derive(Debug, Clone, Copy)]
+pub struct BreakEven<'a> {
+    /// The runner-up.
+    pub second: &'a Weighed,
+    /// Where it would be the best; `None`: at no complexity.
+    pub side: Option<Side>,
+}
+
+/// A stretch of complexities.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Side {
+    /// From this one on.
+    From(f64),
+    /// Up to this one.
+    UpTo(f64),
+}
+
 /// A whole decision.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Decision {
@@ -176,6 +208,12 @@ pub struct Decision {
     pub input_tokens: u64,
     /// Expected output tokens.
     pub output_tokens: u64,
+    /// What kind of task it is; decides which evidence counts.
+    #[serde(default)]
+    pub task: Task,
+    /// Whether the runner-up is tried in the place of the best, to learn of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub explored: bool,
     /// What the complexity was shifted by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bias: Option<Bias>,
@@ -187,11 +225,36 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// The candidate that serves: the conversation's model where that was kept, else the best.
+    /// The candidate that serves: the conversation's model where that was kept, the runner-up where that is tried, else the best.
     pub fn chosen(&self) -> Option<&Weighed> {
+        if self.explored {
+            return self.runner_up();
+        }
         let kept = self.conversation.as_ref().filter(|conversation| conversation.kept);
         let of_conversation = kept.and_then(|kept| self.candidates.iter().find(|candidate| kept.is_of(candidate)));
         of_conversation.or(self.candidates.first()).filter(|chosen| chosen.reason.is_none())
+    }
+
+    /// The second of the eligible candidates.
+    pub fn runner_up(&self) -> Option<&Weighed> {
+        self.candidates.get(1).filter(|second| second.reason.is_none())
+    }
+
+    /// Where the best and the runner-up change places; `None` where there is no such pair, or the client named a model.
+    pub fn break_even(&self) -> Option<BreakEven<'_>> {
+        if self.requested.split(':').next() != Some(AUTO) {
+            return None;
+        }
+        let (best, second) = (self.candidates.first()?, self.runner_up()?);
+        let dearer = (second.raw?.as_usd_f64() * second.penalty / (best.raw?.as_usd_f64() * best.penalty)).ln();
+        let better = (second.quality / best.quality).ln();
+        let complexity = EXPONENT_THRESHOLD + dearer / better / EXPONENT_SLOPE;
+        let side = match better {
+            better if better > 0.0 && complexity <= 1.0 => Some(Side::From(complexity)),
+            better if better < 0.0 && dearer < 0.0 => Some(Side::UpTo(complexity)),
+            _ => None,
+        };
+        Some(BreakEven { second, side })
     }
 
     /// The compact form kept in the ledger.
@@ -203,130 +266,11 @@ impl Decision {
     pub fn decode(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
-
-    /// The JSON of the contract.
-    pub fn to_json(&self) -> Value {
-        let exponent = exponent(self.complexity);
-        let mut rank = 0;
-        let candidates: Vec<Value> = self
-            .candidates
-            .iter()
-            .map(|candidate| {
-                let adjusted = candidate.raw.map(|raw| adjusted_cost(raw, candidate.quality, exponent));
-                let mut entry = json!({
-                    "provider": candidate.provider,
-                    "model": candidate.model,
-                    "eligible": candidate.reason.is_none(),
-                    "reason": candidate.reason.as_ref().map(Reason::name),
-                    "input_tokens": candidate.input_tokens,
-                    "output_tokens": candidate.output_tokens,
-                    "raw_cost_usd": candidate.raw.map(|raw| raw.to_string()),
-                    "quality": candidate.quality,
-                    "adjusted_cost_usd": adjusted.map(twelve_digits),
-                    "penalty": candidate.penalty,
-                    "effective_cost_usd": adjusted.map(|cost| twelve_digits(cost * candidate.penalty)),
-                });
-                if candidate.reason.is_none() {
-                    rank += 1;
-                    if let Some(entry) = entry.as_object_mut() {
-                        entry.insert("rank".into(), json!(rank));
-                    }
-                }
-                entry
-            })
-            .collect();
-        let mut decision = json!({
-            "tenant": self.tenant,
-            "requested": self.requested,
-            "complexity": self.complexity,
-            "signal": self.basis,
-            "signals": self.signals,
-            "exponent": exponent,
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-            "chosen": self.chosen().map(|chosen| json!({"provider": chosen.provider, "model": chosen.model})),
-            "candidates": candidates,
-        });
-        if let Some(decision) = decision.as_object_mut() {
-            decision.extend(self.bias.map(|bias| ("bias".to_owned(), bias_json(&bias))));
-            let conversation = self.conversation.as_ref().map(conversation_json);
-            decision.extend(conversation.map(|conversation| ("conversation".to_owned(), conversation)));
-        }
-        decision
-    }
-}
-
-fn bias_json(bias: &Bias) -> Value {
-    json!({"assessed": bias.assessed, "quality": bias.quality, "stuck": bias.stuck, "shift": bias.shift()})
-}
-
-fn conversation_json(conversation: &Continuation) -> Value {
-    json!({
-        "kept": conversation.kept,
-        "why": conversation.why,
-        "provider": conversation.provider,
-        "model": conversation.model,
-        "since": conversation.since.to_string(),
-        "cached_input_tokens": conversation.cached_tokens,
-        "cached_cost_usd": conversation.cached.map(|cost| cost.to_string()),
-        "cached_effective_cost_usd": conversation.effective.map(twelve_digits),
-    })
-}
-
-/// A non-negative amount with twelve significant digits, as a plain decimal without an exponent.
-pub fn twelve_digits(amount: f64) -> String {
-    if amount == 0.0 {
-        return "0.00000000000".to_owned();
-    }
-    if !amount.is_finite() {
-        return amount.to_string();
-    }
-    let scientific = format!("{amount:.11e}");
-    let (mantissa, power) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    let power: i32 = power.parse().unwrap_or(0);
-    let mut text = String::with_capacity(24);
-    match usize::try_from(power) {
-        Ok(power) if power + 1 >= digits.len() => {
-            let _ = write!(text, "{digits}{}", "0".repeat(power + 1 - digits.len()));
-        }
-        Ok(power) => {
-            let (whole, fraction) = digits.split_at(power + 1);
-            let _ = write!(text, "{whole}.{fraction}");
-        }
-        Err(_) => {
-            let zeros = usize::try_from(-power - 1).unwrap_or(0);
-            let _ = write!(text, "0.{}{digits}", "0".repeat(zeros));
-        }
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_contract_example_adds_up() {
-        let raw = NanoUsd(258_450);
-        let exponent = exponent(0.412);
-        assert!((exponent - 0.972).abs() < 1e-12);
-        assert_eq!(twelve_digits(adjusted_cost(raw, 0.11, exponent)), "0.00220873110120");
-    }
-
-    #[test]
-    fn twelve_digits_are_kept_at_every_magnitude() {
-        for (amount, text) in [
-            (0.0, "0.00000000000"),
-            (1.0, "1.00000000000"),
-            (123.456, "123.456000000"),
-            (0.000_001, "0.00000100000000000"),
-            (123_456_789_012.0, "123456789012"),
-            (1.5e13, "15000000000000"),
-        ] {
-            assert_eq!(twelve_digits(amount), text);
-        }
-    }
 
     #[test]
     fn below_the_threshold_quality_does_not_count() {

@@ -15,12 +15,14 @@ use super::account::{Admission, LimitReached, OverBudget, Reservation, day_of};
 use super::answers::{AnswerKey, CachedAnswer};
 use super::estate::Estate;
 use super::flight::{Boarding, Follower, Leader};
-use super::policy::Policy;
+use super::policy::Rules;
+use super::shadow::Pick;
+use super::trials;
 use crate::catalogue::{Catalogue, Model};
 use crate::clock::Clock;
 use crate::identity::{ModelId, ProviderId};
 use crate::provider::{self, Grant, Offer, Provider, Refusal};
-use crate::routing::choice::{Choice, Scored, Situation, Standing, worst_case};
+use crate::routing::choice::{Choice, Lessons, Scored, Situation, Standing, worst_case};
 use crate::routing::complexity::{Assessment, Complexity, Weights, assess};
 use crate::routing::conversation::{Why, go_on};
 use crate::routing::decision::{Basis, Bias, Decision, Reason};
@@ -167,7 +169,8 @@ impl Behaviour for Tenant {
             Message::Choose(question, port) => self.answer(question, port),
             Message::Explain(digest, port) => {
                 // Whoever asked may have left.
-                let _ = port.send(self.choose(&digest, &[], Absent::Awaited).decision);
+                let policy = self.estate.policy.load();
+                let _ = port.send(self.choose(&digest, &policy.rules(), &[], Absent::Awaited).decision);
             }
         }
     }
@@ -179,6 +182,7 @@ impl Behaviour for Tenant {
             "balance": self.estate.account.balance(self.world.clock.now()),
             "cached_answers": self.estate.answers.len(),
             "known_turns": self.estate.pins.len(),
+            "lessons": self.estate.learning.lessons().len(),
         })
     }
 
@@ -199,28 +203,57 @@ impl Tenant {
             },
             Stage::Again | Stage::Alone | Stage::Failover => None,
         };
-        let mut choice = self.choose(&question.digest, &question.passed, Absent::PassedOver);
+        let policy = self.estate.policy.load();
+        let rules = policy.rules();
+        let mut choice = self.choose(&question.digest, &rules, &question.passed, Absent::PassedOver);
         if choice.ranked.is_empty() {
-            choice = self.choose(&question.digest, &question.passed, Absent::Awaited);
+            choice = self.choose(&question.digest, &rules, &question.passed, Absent::Awaited);
         }
-        let Choice { decision, ranked } = choice;
+        let Choice { mut decision, mut ranked } = choice;
+        let compared = trials::is_compared(&policy, &question).then(|| decision.chosen().map(Pick::from)).flatten();
         let Some(best) = ranked.first() else {
             return reply(port, Reply::Denied(Denial::NoCandidate(Arc::new(decision))));
         };
         let epoch = self.estate.answers.epoch();
         let mut leader = None;
+        let mut found = None;
         if let Some(key) = answer_key(&question, best) {
-            if let Some(answer) = self.estate.answers.get(&key, Instant::now()) {
-                return reply(port, Reply::Cached(answer, Shown { decision: Arc::new(decision), admission }));
-            }
-            match self.estate.answers.flights().board(key) {
-                Boarding::Follow(follower) => {
-                    return reply(port, Reply::Follow(follower, Shown { decision: Arc::new(decision), admission }));
-                }
-                Boarding::Lead(lead) => leader = Some(lead),
+            match self.estate.answers.get(&key, Instant::now()) {
+                Some(answer) => found = Some(Found::Cached(answer)),
+                None => match self.estate.answers.flights().board(key) {
+                    Boarding::Follow(follower) => found = Some(Found::Flying(follower)),
+                    Boarding::Lead(lead) => leader = Some(lead),
+                },
             }
         }
-        self.dispatch(Ranked { question: &question, decision, ranked, admission, leader, epoch }, port);
+        match found {
+            Some(Found::Cached(answer)) => {
+                reply(port, Reply::Cached(answer, Shown { decision: Arc::new(decision), admission }));
+            }
+            Some(Found::Flying(follower)) => {
+                reply(port, Reply::Follow(follower, Shown { decision: Arc::new(decision), admission }));
+            }
+            None => {
+                if trials::explores(&policy, &question, &decision) {
+                    decision.explored = true;
+                    ranked.swap(0, 1);
+                }
+                self.dispatch(Ranked { question: &question, decision, ranked, admission, leader, epoch }, port);
+            }
+        }
+        // The request is on its way by now.
+        if let Some(chosen) = compared {
+            self.compare(&question.digest, &chosen);
+        }
+    }
+
+    /// Weighs a request under the second policy too, without effect.
+    fn compare(&self, digest: &Digest, chosen: &Pick) {
+        let policy = self.estate.policy.load();
+        let Some(shadow) = &policy.shadow else { return };
+        let other = self.choose(digest, &shadow.rules(&policy), &[], Absent::PassedOver).decision;
+        let other = other.chosen().map(Pick::from);
+        self.estate.shadow.add(shadow, chosen, other.as_ref(), self.world.clock.now());
     }
 
     /// Reserves for the best candidate that the budget covers and hands it to its provider's actor.
@@ -265,19 +298,21 @@ impl Tenant {
         self.estate.account.admit(&self.estate.policy.load(), self.world.clock.now(), tokens)
     }
 
-    fn choose(&self, digest: &Digest, passed: &[Passed], absent: Absent) -> Choice {
-        let policy = self.estate.policy.load();
+    fn choose(&self, digest: &Digest, rules: &Rules<'_>, passed: &[Passed], absent: Absent) -> Choice {
         let catalogue = self.world.catalogue.load();
         let reachable = self.estate.reachable.load();
         let providers = self.world.providers.load();
-        let now = Instant::now();
+        let (now, date) = (Instant::now(), self.world.clock.now());
+        let lessons = self.estate.learning.as_of(date).filter(|_| self.estate.policy.load().learning);
         let situation = Situation {
             tenant: &self.estate.tenant,
             digest,
-            scored: self.score(digest, &policy),
+            scored: self.score(digest, rules),
             catalogue: &catalogue,
-            allowed: policy.models.as_deref(),
-            today: day_of(self.world.clock.now()),
+            allowed: rules.models,
+            min_quality: rules.min_quality,
+            learned: lessons.as_ref().map(|lessons| lessons as &dyn Lessons),
+            today: day_of(date),
         };
         let mut choice = situation.choose(|model| {
             let bars = |passed: &&Passed| {
@@ -308,10 +343,16 @@ impl Tenant {
         choice
     }
 
-    fn score(&self, digest: &Digest, policy: &Policy) -> Scored {
-        let default = policy.default_complexity.unwrap_or(DEFAULT_COMPLEXITY);
-        scored(digest, assess(&digest.features, &self.world.weights.load(), default), policy.quality)
+    fn score(&self, digest: &Digest, rules: &Rules<'_>) -> Scored {
+        let default = rules.default_complexity.unwrap_or(DEFAULT_COMPLEXITY);
+        scored(digest, assess(&digest.features, &self.world.weights.load(), default), rules.quality)
     }
+}
+
+/// An answer that is there already, or coming.
+enum Found {
+    Cached(Arc<CachedAnswer>),
+    Flying(Follower),
 }
 
 /// What becomes of a provider whose actor is being restarted, which takes up to 30 seconds where it fails again and again.
@@ -371,6 +412,8 @@ fn pass_over(decision: &mut Decision, dear: &[Arc<Model>]) {
         }
     }
     decision.candidates.sort_by_key(|candidate| candidate.reason.is_some());
+    // What would have been tried is among them.
+    decision.explored = false;
     let Decision { conversation, candidates, .. } = decision;
     let Some(conversation) = conversation.as_mut().filter(|conversation| conversation.kept) else { return };
     if candidates.iter().any(|candidate| candidate.reason.is_some() && conversation.is_of(candidate)) {

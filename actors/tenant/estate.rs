@@ -8,8 +8,10 @@ use arc_swap::ArcSwap;
 use super::account::Account;
 use super::answers::Answers;
 use super::cooling::Cooling;
+use super::learning::Learning;
 use super::pins::Pins;
 use super::policy::Policy;
+use super::shadow::Shadow;
 use crate::identity::{ProviderId, TenantId};
 
 /// A tenant's belongings, owned outside its actor.
@@ -28,4 +30,8 @@ pub struct Estate {
     pub cooling: Cooling,
     /// The models of its conversations.
     pub pins: Pins,
+    /// What its requests have taught of models.
+    pub learning: Learning,
+    /// How its second policy compares.
+    pub shadow: Shadow,
 }

@@ -19,6 +19,9 @@ const GENERATION: usize = 2_048;
 /// The longest that a conversation may rest and still be known: an open call may wait for a person.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3_600);
 
+/// Who asks the same so soon after the answer wants another one.
+const AGAIN: Duration = Duration::from_secs(600);
+
 #[derive(Debug, Clone)]
 struct Pin {
     provider: ProviderId,
@@ -70,6 +73,20 @@ impl Pins {
             since: pin.since,
             input_tokens: pin.input_tokens,
         })
+    }
+
+    /// Who has answered exactly this, within [`AGAIN`] before `asked`: whoever asks it again wants another answer. `None` for what
+    /// opens a conversation, which many may ask alike, and where only the whole conversation has a name.
+    pub fn asked_again(&self, turn: &Turn, asked: Instant) -> Option<(ProviderId, ModelId)> {
+        let [_, exact] = turn.names[..] else { return None };
+        if turn.earlier.is_empty() || turn.in_tool_loop {
+            return None;
+        }
+        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pin = generations.find(exact, asked)?;
+        // What was asked before that answer was there is another sample, not another try.
+        let is_after = pin.noted < asked && asked.duration_since(pin.noted) < AGAIN;
+        is_after.then_some((pin.provider, pin.model))
     }
 
     /// Notes who has served this turn of so many input tokens (o200k).
@@ -135,6 +152,21 @@ mod tests {
         assert!(pins.earlier(&turn(3, 4), now + MAX_AGE).is_none());
         pins.clear();
         assert!(pins.is_empty() && pins.earlier(&turn(3, 4), now).is_none());
+    }
+
+    #[test]
+    fn the_same_at_the_same_place_is_asked_again_and_an_opening_is_not() {
+        let (pins, now) = (Pins::default(), Instant::now());
+        let key = ConversationKey;
+        let later = Turn { earlier: vec![key(1), key(0)], names: vec![key(0), key(2)], ..Turn::default() };
+        note(&pins, &later, "a", 1, now);
+        let soon = now + Duration::from_secs(1);
+        assert_eq!(pins.asked_again(&later, soon).unwrap().1.as_str(), "a");
+        assert!(pins.asked_again(&later, now).is_none() && pins.asked_again(&later, now + AGAIN).is_none());
+        let in_loop = Turn { in_tool_loop: true, ..later.clone() };
+        let next = Turn { earlier: vec![key(2), key(0)], names: vec![key(0), key(3)], ..Turn::default() };
+        let opening = Turn { earlier: Vec::new(), ..later };
+        assert!([in_loop, next, opening].iter().all(|turn| pins.asked_again(turn, soon).is_none()));
     }
 
     #[test]

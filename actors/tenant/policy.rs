@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::money::NanoUsd;
 use crate::routing::preferences::Quality;
 
-/// The settings of one tenant. Everything left out means "no such limit".
-#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+/// The settings of one tenant. Everything left out means "no such limit", and what is learned counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// Whether the operator's provider keys serve this tenant where it has none of its own. (They always serve the default tenant.)
@@ -30,6 +30,92 @@ pub struct Policy {
     pub default_complexity: Option<f64>,
     /// How good its answers should be where a request says `auto` and no more: a shift of the complexity that is chosen by.
     pub quality: Quality,
+    /// Least quality, in 0..=1, of what `auto` chooses.
+    #[serde(deserialize_with = "optional_fraction")]
+    pub min_quality: Option<f64>,
+    /// Whether what becomes of its requests shifts the quality that models are taken to have for it.
+    pub learning: bool,
+    /// The share of its `auto` requests, up to [`MOST_EXPLORATION`], in which the runner-up is tried to learn of it.
+    #[serde(deserialize_with = "exploration")]
+    pub exploration: f64,
+    /// Another policy that a share of its requests is also weighed under, without effect.
+    pub shadow: Option<ShadowPolicy>,
+}
+
+/// The largest share of requests in which the runner-up is tried.
+pub const MOST_EXPLORATION: f64 = 0.05;
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            operator_keys: false,
+            models: None,
+            budget_usd: None,
+            budget_period: BudgetPeriod::default(),
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            max_concurrent: None,
+            default_complexity: None,
+            quality: Quality::default(),
+            min_quality: None,
+            learning: true,
+            exploration: 0.0,
+            shadow: None,
+        }
+    }
+}
+
+/// How a tenant's requests would be chosen for by other settings. What is left out is as the tenant has it.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShadowPolicy {
+    /// The share of `auto` requests, in 0..=1, that are weighed.
+    #[serde(deserialize_with = "fraction")]
+    pub sample: f64,
+    /// In the place of the tenant's `models`.
+    pub models: Option<Vec<String>>,
+    /// In the place of its `default_complexity`.
+    #[serde(deserialize_with = "optional_fraction")]
+    pub default_complexity: Option<f64>,
+    /// In the place of its `quality`.
+    pub quality: Option<Quality>,
+    /// In the place of its `min_quality`.
+    #[serde(deserialize_with = "optional_fraction")]
+    pub min_quality: Option<f64>,
+}
+
+/// The settings that a choice depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// Names of the models that may be used; `None`: all.
+    pub models: Option<&'a [String]>,
+    /// The complexity of a request that has nothing to be scored by.
+    pub default_complexity: Option<f64>,
+    /// How good answers should be.
+    pub quality: Quality,
+    /// Least quality of what `auto` chooses.
+    pub min_quality: Option<f64>,
+}
+
+impl Policy {
+    /// What this tenant's choices depend on.
+    pub fn rules(&self) -> Rules<'_> {
+        let Self { default_complexity, quality, min_quality, .. } = *self;
+        Rules { models: self.models.as_deref(), default_complexity, quality, min_quality }
+    }
+}
+
+impl ShadowPolicy {
+    /// What choices would depend on under it.
+    pub fn rules<'a>(&'a self, tenant: &'a Policy) -> Rules<'a> {
+        let own = tenant.rules();
+        Rules {
+            models: self.models.as_deref().or(own.models),
+            default_complexity: self.default_complexity.or(own.default_complexity),
+            quality: self.quality.unwrap_or(own.quality),
+            min_quality: self.min_quality.or(own.min_quality),
+        }
+    }
 }
 
 /// How long a budget lasts: calendar days or months of UTC.
@@ -45,9 +131,23 @@ pub enum BudgetPeriod {
 
 fn optional_fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     match Option::<f64>::deserialize(deserializer)? {
-        Some(value) if !(0.0..=1.0).contains(&value) => Err(D::Error::custom("a complexity is a number from 0 to 1")),
+        Some(value) if !(0.0..=1.0).contains(&value) => {
+            Err(D::Error::custom("complexities and qualities are numbers from 0 to 1"))
+        }
         value => Ok(value),
     }
+}
+
+fn fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let value = f64::deserialize(deserializer)?;
+    (0.0..=1.0).contains(&value).then_some(value).ok_or_else(|| D::Error::custom("a share is a number from 0 to 1"))
+}
+
+fn exploration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let value = f64::deserialize(deserializer)?;
+    let fits = (0.0..=MOST_EXPLORATION).contains(&value);
+    fits.then_some(value)
+        .ok_or_else(|| D::Error::custom(format!("exploration is a number from 0 to {MOST_EXPLORATION}")))
 }
 
 /// An amount that stands as a decimal string, and may also be given as a number.
@@ -137,6 +237,9 @@ mod tests {
             budget_usd: Some(NanoUsd(1)),
             requests_per_minute: Some(60),
             default_complexity: Some(0.4),
+            learning: false,
+            exploration: 0.05,
+            shadow: Some(ShadowPolicy { sample: 0.5, min_quality: Some(0.2), ..ShadowPolicy::default() }),
             ..Policy::default()
         };
         let json = serde_json::to_string(&policy).unwrap();
@@ -146,7 +249,14 @@ mod tests {
 
     #[test]
     fn unknown_names_and_impossible_values_are_refused() {
-        for bad in [r#"{"budget":1}"#, r#"{"default_complexity":1.5}"#, r#"{"budget_period":"week"}"#] {
+        for bad in [
+            r#"{"budget":1}"#,
+            r#"{"default_complexity":1.5}"#,
+            r#"{"budget_period":"week"}"#,
+            r#"{"exploration":0.06}"#,
+            r#"{"shadow":{"sample":2}}"#,
+            r#"{"shadow":{"learning":true}}"#,
+        ] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

@@ -91,6 +91,8 @@ impl Bench {
             })),
             cooling: Cooling::default(),
             pins: Pins::default(),
+            learning: Default::default(),
+            shadow: Default::default(),
         });
         let tenant = Address::new(format!("tenant:{name}"), 100, system.gauges("tenant"));
         let (tenants, providers) = (Arc::new(Roster::default()), Arc::new(Roster::default()));

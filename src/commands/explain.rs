@@ -1,6 +1,6 @@
 //! `aipipe explain`: the routing decision for a prompt, made as the gateway would make it, without sending anything.
 //!
-//! It reads the tenant's settings and which keys it has from the database beside a gateway that may be running, and knows nothing of the
+//! It reads the tenant's settings, what its requests have taught and which keys it has from the database beside a gateway that may be running, and knows nothing of the
 //! providers' health at this moment: `POST /v1/route` asks the running gateway itself.
 
 use std::collections::HashSet;
@@ -11,13 +11,15 @@ use std::process::ExitCode;
 
 use aipipe_actors::clock::{Clock, SystemClock};
 use aipipe_actors::identity::{RequestId, TenantId};
-use aipipe_actors::routing::choice::{Situation, Standing};
+use aipipe_actors::routing::choice::{Lessons, Situation, Standing};
 use aipipe_actors::routing::complexity::assess;
-use aipipe_actors::routing::decision::{Basis, Decision, Reason, Weighed, adjusted_cost, exponent, twelve_digits};
+use aipipe_actors::routing::decision::{Basis, Decision, Reason, Side, Weighed, adjusted_cost, exponent};
 use aipipe_actors::routing::digest::ClientDialect;
 use aipipe_actors::routing::preferences::Preferences;
+use aipipe_actors::routing::shown::twelve_digits;
 use aipipe_actors::routing::signals::Features;
 use aipipe_actors::tenant::account::day_of;
+use aipipe_actors::tenant::learning::Learning;
 use aipipe_actors::tenant::{DEFAULT_COMPLEXITY, scored};
 use anyhow::Context;
 use comfy_table::presets::NOTHING;
@@ -119,7 +121,9 @@ fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Explained> {
     let record = runtime.block_on(reader.tenant(&tenant))?;
     let record = record.with_context(|| format!("there is no tenant {tenant}"))?;
     let own: HashSet<_> = runtime.block_on(reader.keys(&tenant))?.into_iter().map(|key| key.provider).collect();
+    let learning = Learning::of(runtime.block_on(reader.lessons(&tenant))?);
     let policy = record.policy;
+    let lessons = learning.as_of(SystemClock.now()).filter(|_| policy.learning);
     let by_operator = uses_operator_keys(&tenant, &policy);
 
     let setup = Setup { upstreams: upstreams(&config), config };
@@ -141,6 +145,8 @@ fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Explained> {
         scored: scored(&digest, assessed, policy.quality),
         catalogue: &setup.config.catalogue,
         allowed: policy.models.as_deref(),
+        min_quality: policy.min_quality,
+        learned: lessons.as_ref().map(|lessons| lessons as &dyn Lessons),
         today: day_of(SystemClock.now()),
     };
     let choice = situation.choose(|model| {
@@ -218,8 +224,8 @@ fn page(explained: &Explained) -> String {
     line(&mut page, format_args!("{}", table(decision, exponent)));
     match decision.chosen() {
         None => line(&mut page, format_args!("no model can serve this request")),
-        Some(chosen) => {
-            if let Some(text) = break_even(chosen, decision) {
+        Some(_) => {
+            if let Some(text) = break_even(decision) {
                 line(&mut page, format_args!("\n{text}"));
             }
         }
@@ -227,23 +233,14 @@ fn page(explained: &Explained) -> String {
     page
 }
 
-/// From which complexity on, or up to which, the second would be chosen instead of the first: where
-/// `raw / quality ^ ((complexity - 0.25) * 6) * penalty` is the same for both.
-fn break_even(chosen: &Weighed, decision: &Decision) -> Option<String> {
-    let second =
-        decision.candidates.get(1).filter(|second| second.reason.is_none() && prepare::is_auto(&decision.requested))?;
-    let name = format!("{}/{}", second.provider, second.model);
-    let dearer = (second.raw?.as_usd_f64() * second.penalty / (chosen.raw?.as_usd_f64() * chosen.penalty)).ln();
-    let better = (second.quality / chosen.quality).ln();
-    let complexity = 0.25 + dearer / better / 6.0;
-    Some(match better {
-        better if better > 0.0 && complexity <= 1.0 => {
-            format!("{name} would be chosen from a complexity of {complexity:.3} on")
-        }
-        better if better < 0.0 && dearer < 0.0 => {
-            format!("{name} would be chosen up to a complexity of {complexity:.3}")
-        }
-        _ => format!("{name} would be chosen at no complexity"),
+/// From which complexity on, or up to which, the second would be chosen instead of the first.
+fn break_even(decision: &Decision) -> Option<String> {
+    let even = decision.break_even()?;
+    let name = format!("{}/{}", even.second.provider, even.second.model);
+    Some(match even.side {
+        Some(Side::From(complexity)) => format!("{name} would be chosen from a complexity of {complexity:.3} on"),
+        Some(Side::UpTo(complexity)) => format!("{name} would be chosen up to a complexity of {complexity:.3}"),
+        None => format!("{name} would be chosen at no complexity"),
     })
 }
 
@@ -272,7 +269,7 @@ fn table(decision: &Decision, exponent: f64) -> Table {
             if candidate.reason.is_none() { rank.to_string() } else { String::new() },
             format!("{}/{}", candidate.provider, candidate.model),
             raw,
-            format!("{:.3}", candidate.quality),
+            quality(candidate),
             adjusted.map(twelve_digits).unwrap_or_default(),
             format!("{:.2}", candidate.penalty),
             effective.unwrap_or_default(),
@@ -285,6 +282,12 @@ fn table(decision: &Decision, exponent: f64) -> Table {
         }
     }
     table
+}
+
+/// A candidate's quality, with what it was before anything was learned.
+fn quality(candidate: &Weighed) -> String {
+    let before = candidate.learned.map(|learned| format!(" (was {:.3})", learned.prior)).unwrap_or_default();
+    format!("{:.3}{before}", candidate.quality)
 }
 
 /// A value in 0..=1 as a bar.

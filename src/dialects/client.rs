@@ -18,6 +18,7 @@ use aipipe_actors::routing::signals::Features;
 use bytes::Bytes;
 
 use super::conversation::{Answer, Conversation, Stop, Usage};
+use super::form::Form;
 use super::issued::{Holdings, Stored};
 use super::scan::{PromptHasher, Trace};
 use super::splice::Splice;
@@ -188,6 +189,8 @@ pub struct Seen {
     pub content: Option<usize>,
     /// Figures so far.
     pub usage: Option<Usage>,
+    /// Why the answer, or one choice of it, ended.
+    pub stop: Option<Stop>,
     /// What the provider issued with it and keeps or alone can read.
     pub issued: Vec<IssuedHash>,
     /// How the stream goes on.
@@ -225,6 +228,9 @@ pub trait StreamReading: Send {
     /// Appends what a whole answer's client is still owed: usage with its cost, and the dialect's end.
     fn finish(&mut self, price: Price<'_>, out: &mut Vec<Bytes>);
 
+    /// What should be JSON in what has passed.
+    fn form(&self) -> &Form;
+
     /// The events that end a stream which broke, where they depend on what has passed.
     fn fail(&mut self, _: &ClientError<'_>) -> Option<Bytes> {
         None
@@ -247,6 +253,9 @@ pub trait ClientRequest: Send + Sync {
     /// # Errors
     /// [`InvalidRequest`] naming the field that cannot be understood or that no other dialect has words for.
     fn decode(&self) -> Result<Decoded, InvalidRequest>;
+
+    /// What should be JSON in a whole answer to this request in its own dialect.
+    fn form(&self, answer: &str) -> Form;
 
     /// Writes a whole canonical answer to this request, with usage but without its cost, which [`annotate`] adds.
     fn write_answer(&self, answer: &Answer, frame: &Frame) -> Bytes;

@@ -16,6 +16,7 @@ use super::client::{
 };
 use super::conversation::{Answer, Event, Stop};
 use super::edits::Edits;
+use super::form::Form;
 use super::json::{Cursor, Fault, Kind};
 use super::openai_chat::{Chat, ChatQuirks, error, usage};
 use super::scan::{BodyScan, Findings, PromptHasher, boolean, invalid, read};
@@ -198,16 +199,21 @@ impl ClientRequest for EmbeddingsRequest<'_> {
     }
 
     fn stream_encoder(&self, _: &Frame) -> Box<dyn StreamEncoder> {
-        Box::new(NoStream)
+        Box::new(NoStream::default())
+    }
+
+    fn form(&self, _: &str) -> Form {
+        Form::default()
     }
 
     fn passing(&self, _: &Profile) -> Box<dyn StreamReading> {
-        Box::new(NoStream)
+        Box::new(NoStream::default())
     }
 }
 
 /// Stands where other dialects have a stream: an event that comes nevertheless is the provider's mistake.
-struct NoStream;
+#[derive(Default)]
+struct NoStream(Form);
 
 fn unexpected() -> Malformed {
     Malformed("embeddings are not streamed".into())
@@ -223,6 +229,10 @@ impl StreamReading for NoStream {
     }
 
     fn finish(&mut self, _: Price<'_>, _: &mut Vec<Bytes>) {}
+
+    fn form(&self) -> &Form {
+        &self.0
+    }
 }
 
 impl StreamEncoder for NoStream {

@@ -12,6 +12,7 @@ mod custom_tools;
 pub mod decimal;
 mod edits;
 pub mod embeddings;
+pub mod form;
 mod function_names;
 pub mod gemini;
 pub mod issued;

@@ -123,6 +123,7 @@ impl Attempt<'_> {
         };
         let mut whole = whole.map_err(|error| self.no_answer(error))?;
         course.content(whole.facts.content_bytes);
+        course.stopped(whole.facts.stop);
         course.issued(std::mem::take(&mut whole.facts.issued));
         if let Some(usage) = whole.facts.usage {
             course.usage(usage);
@@ -147,7 +148,7 @@ impl Attempt<'_> {
             Reading::Same => self.request.passing(&self.upstream.config.profile),
             Reading::Translated(undo) => {
                 let decoder = self.upstream.dialect.stream_decoder(&self.origin(), undo);
-                Box::new(Translating::new(decoder, self.request.stream_encoder(&self.frame)))
+                Box::new(Translating::new(decoder, self.request, &self.frame))
             }
         };
         let mut stream = OpenStream {
@@ -197,6 +198,9 @@ impl Attempt<'_> {
             }
             if let Some(usage) = seen.usage {
                 course.usage(usage);
+            }
+            if let Some(stop) = seen.stop {
+                course.stopped(stop);
             }
             course.issued(seen.issued);
             match seen.course {
@@ -262,13 +266,15 @@ impl Attempt<'_> {
         let answer = dialect.decode_answer(&body, &origin, &undo).map_err(|error| self.no_answer(error))?;
         let unlike = "a stream was asked for, and an answer came that has no form as one";
         let events = answer.into_events().ok_or_else(|| self.malformed(unlike))?;
-        let encoder = self.request.stream_encoder(&self.frame);
-        let mut reader = Translating::new(dialect.stream_decoder(&origin, undo), encoder);
+        let mut reader = Translating::new(dialect.stream_decoder(&origin, undo), self.request, &self.frame);
         let mut begun = Vec::new();
         let seen = reader.recite(events, &mut begun);
         course.content(seen.content.unwrap_or_default());
         if let Some(usage) = seen.usage {
             course.usage(usage);
+        }
+        if let Some(stop) = seen.stop {
+            course.stopped(stop);
         }
         Ok(OpenStream {
             response: None,

@@ -19,6 +19,7 @@ use aipipe_actors::provider::health::CallReport;
 use aipipe_actors::provider::{self, Ticket};
 use aipipe_actors::routing::decision::Decision;
 use aipipe_actors::routing::digest::Digest;
+use aipipe_actors::routing::evidence::Verdict;
 use aipipe_actors::tenant::account::{Admission, Reservation};
 use aipipe_actors::tenant::answers::CachedAnswer;
 use http::StatusCode;
@@ -29,9 +30,11 @@ use super::Gateway;
 use super::buffers::Held;
 use super::drain::Presence;
 use super::failure::Failure;
+use super::lessons::verdict;
 use super::refusal::Refusal;
 use super::tenants::Live;
-use crate::dialects::conversation::Usage;
+use crate::dialects::conversation::{Stop, Usage};
+use crate::dialects::form::Form;
 use crate::telemetry::{Ended, Ending};
 
 /// Bytes of JSON text that make an output token, where a provider gives no figures: between English prose (4.2) and code (3.4).
@@ -57,6 +60,8 @@ struct Call {
     status: Option<StatusCode>,
     ttft: Option<Duration>,
     usage: Option<Usage>,
+    /// Why the answer ended, as far as that is known.
+    stop: Option<Stop>,
     content_bytes: u64,
     /// Of these, what came after the figures in `usage`.
     uncounted_bytes: u64,
@@ -176,6 +181,7 @@ impl Course {
             status: None,
             ttft: None,
             usage: None,
+            stop: None,
             content_bytes: 0,
             uncounted_bytes: 0,
             issued: Vec::new(),
@@ -260,6 +266,13 @@ impl Course {
         }
     }
 
+    /// The answer, or one choice of it, says why it ended; of several the one that was cut off counts.
+    pub fn stopped(&mut self, stop: Stop) {
+        if let Some(call) = self.call.as_mut().filter(|call| call.stop != Some(Stop::Length)) {
+            call.stop = Some(stop);
+        }
+    }
+
     /// The provider issued these with the answer.
     pub fn issued(&mut self, hashes: Vec<IssuedHash>) {
         if let Some(call) = &mut self.call {
@@ -302,12 +315,27 @@ impl Course {
             Some(_) if self.digest.stream => Outcome::Truncated,
             _ => Outcome::Failed,
         };
+        if failure.fault == Fault::ContentPolicy {
+            self.learn((&failure.model.provider, &failure.model.id), Verdict::Refused);
+        }
         self.end_call(outcome, Some((failure.fault, failure.noted())));
     }
 
-    /// The call succeeded: the whole answer is here.
-    pub fn succeed(&mut self) {
+    /// The call succeeded: the whole answer is here, and has this form.
+    pub fn succeed(&mut self, form: &Form) {
+        if let Some(call) = &self.call
+            && let Some(verdict) = verdict(call.stop.unwrap_or(Stop::End), form, self.digest.output_limit)
+        {
+            self.learn((&call.model.provider, &call.model.id), verdict);
+        }
         self.end_call(Outcome::Ok, None);
+    }
+
+    /// What became of an answer of this model teaches the tenant's routing something.
+    pub fn learn(&self, model: (&ProviderId, &ModelId), verdict: Verdict) {
+        if let Some(decision) = &self.decision {
+            self.tenant.learn((&self.digest, decision), model, verdict, self.gateway.clock.now());
+        }
     }
 
     fn end_call(&mut self, outcome: Outcome, fault: Option<(Fault, &str)>) {

@@ -9,7 +9,7 @@ use aipipe_actors::identity::{ModelId, ProviderId};
 use aipipe_actors::ledger::Outcome;
 use aipipe_actors::provider::{Grant, Refusal as ProviderRefusal, Ticket};
 use aipipe_actors::routing::decision::{Decision, Reason};
-use aipipe_actors::routing::digest::Digest;
+use aipipe_actors::routing::evidence::Verdict;
 use aipipe_actors::runtime::CallError;
 use aipipe_actors::tenant::answers::{AnswerKey, CachedAnswer};
 use aipipe_actors::tenant::cooling::CoolDown;
@@ -285,13 +285,17 @@ impl Journey<'_> {
 
     /// An answer that another request paid for.
     fn hit(&self, answer: &CachedAnswer, course: &mut Course) -> Result<Answered, Refusal> {
-        self.remember(course.digest(), &answer.provider, &answer.model);
+        self.remember(course, &answer.provider, &answer.model);
         hit(answer, course)
     }
 
     /// Notes the model that answers, for the next turn of the conversation.
-    fn remember(&self, digest: &Digest, provider: &ProviderId, model: &ModelId) {
-        let pins = &self.tenant.estate.pins;
+    fn remember(&self, course: &Course, provider: &ProviderId, model: &ModelId) {
+        let (digest, pins) = (course.digest(), &self.tenant.estate.pins);
+        let again = pins.asked_again(&digest.turn, course.arrival().instant).filter(|_| course.calls() > 0);
+        if let Some((provider, model)) = again {
+            course.learn((&provider, &model), Verdict::AskedAgain);
+        }
         pins.note(&digest.turn, (provider, model), digest.input_tokens, self.gateway.clock.now(), Instant::now());
     }
 
@@ -362,7 +366,7 @@ impl Journey<'_> {
                         return Err(Refusal::unavailable("the request was lost on its way"));
                     };
                     course.forget_body();
-                    self.remember(course.digest(), &attempt.model.provider, &attempt.model.id);
+                    self.remember(&course, &attempt.model.provider, &attempt.model.id);
                     let mut answered = answered(&course, &attempt, dropped);
                     let event = explanation(&course).and_then(|explanation| {
                         let model = attempt.model.id.as_str();
@@ -460,8 +464,8 @@ impl Journey<'_> {
 
     /// A whole answer has come: settles, keeps and shares it.
     fn deliver(&mut self, whole: Whole, course: &mut Course, attempt: &Attempt<'_>, kept: Kept) -> Answered {
-        course.succeed();
-        self.remember(course.digest(), &attempt.model.provider, &attempt.model.id);
+        course.succeed(&attempt.request.form(std::str::from_utf8(&whole.body).unwrap_or_default()));
+        self.remember(course, &attempt.model.provider, &attempt.model.id);
         let mut answered = answered(course, attempt, kept.dropped);
         let tokens = course.answered_tokens();
         let cost = course.settle(Outcome::Ok);

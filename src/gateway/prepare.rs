@@ -2,6 +2,7 @@
 
 use aipipe_actors::catalogue::Capability;
 use aipipe_actors::identity::{ProviderId, RequestId};
+pub use aipipe_actors::routing::decision::AUTO;
 use aipipe_actors::routing::digest::{ClientDialect, Digest, PromptKey, Requested};
 use aipipe_actors::routing::preferences::{CacheMode, Preferences, Quality};
 use http::HeaderMap;
@@ -12,9 +13,6 @@ use super::{Setup, belongings, wishes};
 use crate::dialects::client::{ClientRequest, Facts};
 use crate::dialects::issued::Holdings;
 use crate::dialects::scan::PromptHasher;
-
-/// The name with which a client leaves the choice to AiPipe; `auto:economy`, `auto:balanced` and `auto:best` say how good it should be.
-pub const AUTO: &str = "auto";
 
 /// The names of [`AUTO`] that say how good the answer should be.
 pub fn auto_names() -> impl Iterator<Item = String> {

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::dialects::client::{Onward, Price, Seen, StreamReading};
-use crate::dialects::conversation::{Event, Usage};
+use crate::dialects::client::{ClientRequest, Frame, Onward, Price, Seen, StreamReading};
+use crate::dialects::conversation::{Event, Stop, Usage};
+use crate::dialects::form::Form;
 use crate::dialects::surrogates::Surrogates;
 use crate::dialects::translate::{ClientError, Malformed, Step, StreamDecoder, StreamEncoder};
 use crate::upstream::sse::RawEvent;
@@ -15,42 +16,59 @@ pub struct Translating {
     surrogates: Surrogates,
     usage: Option<Usage>,
     events: Vec<Event>,
+    form: Form,
+}
+
+/// What the events that were written say.
+#[derive(Default)]
+struct Written {
+    /// Bytes of content.
+    content: Option<usize>,
+    usage: Option<Usage>,
+    stop: Option<Stop>,
 }
 
 impl Translating {
-    /// Stands before the first event.
-    pub fn new(decoder: Box<dyn StreamDecoder>, encoder: Box<dyn StreamEncoder>) -> Self {
-        Self { decoder, encoder, surrogates: Surrogates::default(), usage: None, events: Vec::new() }
+    /// Stands before the first event of an answer to this request.
+    pub fn new(decoder: Box<dyn StreamDecoder>, request: &dyn ClientRequest, frame: &Frame) -> Self {
+        Self {
+            decoder,
+            encoder: request.stream_encoder(frame),
+            surrogates: Surrogates::default(),
+            usage: None,
+            events: Vec::new(),
+            form: Form::of(request.facts()),
+        }
     }
 
     /// Tells a whole answer as a stream, all of it but its end.
     pub fn recite(&mut self, events: Vec<Event>, out: &mut Vec<Bytes>) -> Seen {
         self.events = events;
-        let (content, usage) = self.write(out);
-        Seen { content, usage, course: Onward::Whole, ..Seen::default() }
+        let Written { content, usage, stop } = self.write(out);
+        Seen { content, usage, stop, course: Onward::Whole, ..Seen::default() }
     }
 
-    /// Writes the events that were read; tells the bytes of content and the figures among them.
-    fn write(&mut self, out: &mut Vec<Bytes>) -> (Option<usize>, Option<Usage>) {
+    /// Writes the events that were read.
+    fn write(&mut self, out: &mut Vec<Bytes>) -> Written {
         let mut written = Vec::new();
-        let mut content: Option<usize> = None;
-        let mut usage = None;
+        let mut said = Written::default();
         for event in self.events.drain(..) {
+            self.form.event(&event);
             if event.is_content() {
-                *content.get_or_insert(0) += content_bytes(&event);
+                *said.content.get_or_insert(0) += content_bytes(&event);
             }
-            if let Event::Usage(figures) = &event {
-                usage = Some(*figures);
+            match &event {
+                Event::Usage(figures) => said.usage = Some(*figures),
+                Event::Stop { reason, .. } => said.stop = Some(*reason),
+                _ => {}
             }
             self.encoder.event(&event, &mut written);
         }
-        if usage.is_some() {
-            self.usage = usage;
-        }
+        self.usage = said.usage.or(self.usage);
         if !written.is_empty() {
             out.push(Bytes::from(written));
         }
-        (content, usage)
+        said
     }
 }
 
@@ -71,14 +89,14 @@ impl StreamReading for Translating {
             return Seen::default();
         }
         let step = self.decoder.event(event.name(), &self.surrogates.join(event.data()), &mut self.events);
-        let (content, usage) = self.write(out);
+        let Written { content, usage, stop } = self.write(out);
         let course = match step {
             Ok(Step::Continue) => Onward::More,
             Ok(Step::End) => Onward::Whole,
             Ok(Step::Error(error)) => Onward::Error(error),
             Err(malformed) => Onward::Malformed(malformed),
         };
-        Seen { content, usage, course, ..Seen::default() }
+        Seen { content, usage, stop, course, ..Seen::default() }
     }
 
     fn keep_alive(&mut self, out: &mut Vec<Bytes>) {
@@ -97,6 +115,10 @@ impl StreamReading for Translating {
         let mut written = Vec::new();
         self.encoder.finish(cost.as_deref(), &mut written);
         out.push(Bytes::from(written));
+    }
+
+    fn form(&self) -> &Form {
+        &self.form
     }
 
     fn fail(&mut self, error: &ClientError<'_>) -> Option<Bytes> {

@@ -172,6 +172,9 @@ impl Relay {
             if let Some(usage) = seen.usage {
                 self.course.usage(usage);
             }
+            if let Some(stop) = seen.stop {
+                self.course.stopped(stop);
+            }
             self.course.issued(seen.issued);
             match seen.course {
                 Onward::More => {}
@@ -190,7 +193,7 @@ impl Relay {
     fn complete(&mut self, out: &mut Vec<Bytes>) {
         let course = &self.course;
         self.reader.finish(&|usage| course.price(usage), out);
-        self.course.succeed();
+        self.course.succeed(self.reader.form());
         self.course.settle(Outcome::Ok);
         self.state = State::Ended;
         if let Some(mut response) = self.response.take() {

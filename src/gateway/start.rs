@@ -31,7 +31,7 @@ use crate::upstream::client::{Client, NoTls};
 const PROVIDER_MAILBOX: usize = 16_384;
 /// Messages waiting at the aggregator; beyond it samples are lost, counters are not.
 const AGGREGATOR_MAILBOX: usize = 65_536;
-/// How often idle tenants are looked for, and the last uses of tokens written down.
+/// How often idle tenants are looked for, and what was learned and the last uses of tokens are written down.
 const TIDYING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the actors may take to handle what is queued when the gateway ends.
 const ACTOR_PATIENCE: Duration = Duration::from_secs(5);
@@ -193,6 +193,7 @@ impl Gateway {
         self.drain.emptied().await;
         self.system.shutdown(ACTOR_PATIENCE).await;
         self.save_token_uses().await;
+        self.save_lessons().await;
         // Whoever still holds the gateway (a probe in flight) closes the store by dropping it.
         if let Ok(gateway) = Arc::try_unwrap(self).map_err(|_| ())
             && tokio::task::spawn_blocking(move || gateway.store.close()).await.is_err()
@@ -225,11 +226,12 @@ async fn open_store(config: &Config) -> Result<Store, StartError> {
     Ok(store)
 }
 
-/// Passivates idle tenants and writes down the last uses of tokens, for as long as the gateway lives.
+/// Writes down what was learned and the last uses of tokens, and passivates idle tenants, for as long as the gateway lives.
 async fn tidy(gateway: std::sync::Weak<Gateway>) {
     loop {
         tokio::time::sleep(TIDYING_INTERVAL).await;
         let Some(gateway) = gateway.upgrade() else { return };
+        gateway.save_lessons().await;
         gateway.directory.passivate_idle();
         gateway.save_token_uses().await;
     }

@@ -15,8 +15,10 @@ use aipipe_actors::runtime::{Address, Leaf, Supervisor, System};
 use aipipe_actors::tenant::account::{Account, Position};
 use aipipe_actors::tenant::answers::{Answers, CacheBounds, CacheLimits};
 use aipipe_actors::tenant::cooling::Cooling;
+use aipipe_actors::tenant::learning::Learning;
 use aipipe_actors::tenant::pins::Pins;
 use aipipe_actors::tenant::policy::Policy;
+use aipipe_actors::tenant::shadow::Shadow;
 use aipipe_actors::tenant::{Estate, Message, Tenant, World};
 use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret, SecretString};
@@ -85,7 +87,9 @@ impl Live {
     fn is_idle(&self, now: i64) -> bool {
         let balance = self.estate.account.balance(jiff::Timestamp::from_second(now).unwrap_or_default());
         let quiet = balance.in_flight == 0 && balance.held.0 == 0 && self.address.gauges().mailbox() == 0;
-        quiet && now - self.last_used.load(Ordering::Relaxed) >= IDLE.as_secs() as i64
+        quiet
+            && self.estate.learning.is_saved()
+            && now - self.last_used.load(Ordering::Relaxed) >= IDLE.as_secs() as i64
     }
 }
 
@@ -163,6 +167,7 @@ impl Directory {
         live.removed.store(true, Ordering::SeqCst);
         live.estate.answers.clear();
         live.estate.pins.clear();
+        live.estate.learning.clear();
         live.keys.store(Arc::default());
         live.estate.reachable.store(Arc::default());
         if !slot.retired.swap(true, Ordering::SeqCst) {
@@ -291,6 +296,8 @@ impl Directory {
             answers: Answers::new(self.bounds.clone()),
             cooling: Cooling::default(),
             pins: Pins::default(),
+            learning: Learning::of(store.lessons(tenant).await?),
+            shadow: Shadow::default(),
         });
         let address = Address::new(format!("tenant:{tenant}"), MAILBOX, self.system.gauges("tenant"));
         let behaviour = Tenant::new(estate.clone(), self.world.clone());

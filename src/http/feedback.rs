@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use super::{body, reply, tenancy};
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
-use crate::store::Feedback;
 
 /// The largest body.
 const MAX_BODY_BYTES: usize = 64 << 10;
@@ -58,11 +57,10 @@ async fn kept(gateway: &Gateway, request: Request) -> Result<Value, Refusal> {
         Refusal { param: Some("request_id".into()), ..Refusal::new(StatusCode::NOT_FOUND, "not_found", message) }
     };
     let id = RequestId::parse(&said.request_id).map_err(|_| unknown())?;
-    let feedback = Feedback { score: said.score, comment: said.comment };
-    let known = gateway.store.feedback(&tenant.id, id, feedback).await.map_err(|error| {
+    let judged = gateway.judge(&tenant, id, (said.score, said.comment)).await.map_err(|error| {
         tracing::error!(%error, "feedback could not be kept");
         Refusal::unavailable("the feedback could not be kept; the operator's log says why")
     })?;
-    let (provider, model) = known.ok_or_else(unknown)?;
-    Ok(json!({"request_id": id, "provider": provider, "model": model, "score": said.score}))
+    let judged = judged.ok_or_else(unknown)?;
+    Ok(json!({"request_id": id, "provider": judged.provider, "model": judged.model, "score": said.score}))
 }

@@ -3,6 +3,8 @@
 use aipipe_actors::identity::{ModelId, ProviderId, RequestId, TenantId};
 use aipipe_actors::ledger::{Attempt, CacheUse, Outcome};
 use aipipe_actors::money::{NanoUsd, Tokens};
+use aipipe_actors::routing::decision::Decision;
+use aipipe_actors::routing::evidence::Task;
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
@@ -189,6 +191,38 @@ pub struct Feedback {
     pub score: f64,
     /// Why.
     pub comment: Option<String>,
+    /// Whether it counts in what is learned of models.
+    pub counted: bool,
+}
+
+/// The answer that feedback was given on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// Who gave it.
+    pub provider: ProviderId,
+    /// Which model.
+    pub model: ModelId,
+    /// What kind of task it was for.
+    pub task: Task,
+    /// Whether there was an answer at all.
+    pub answered: bool,
+    /// The score that this one replaces, and when it was given, where that was counted.
+    pub replaced: Option<(f64, Timestamp)>,
+}
+
+impl Judged {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let decision: String = row.get("decision")?;
+        let outcome = row.outcome("outcome")?;
+        let replaced: Option<f64> = row.get("score")?;
+        Ok(Self {
+            provider: row.name("provider", ProviderId::parse)?,
+            model: row.name("model", ModelId::parse)?,
+            task: Decision::decode(&decision).map(|decision| decision.task).unwrap_or_default(),
+            answered: matches!(outcome, Outcome::Ok | Outcome::Truncated | Outcome::Cancelled),
+            replaced: replaced.zip(row.optional_instant("said")?),
+        })
+    }
 }
 
 /// The place of a row in the order of all: its instant, and its number among those of the same instant.
@@ -267,7 +301,7 @@ impl Reader {
 
 impl Store {
     /// Keeps what a client says of one of its tenant's requests, in place of what it said before, and tells who had answered; `None` where
-    /// the request is not this tenant's.
+    /// the request is not this tenant's. What is said of a request that was never answered counts for nothing.
     ///
     /// # Errors
     /// When the change cannot be written.
@@ -276,26 +310,37 @@ impl Store {
         tenant: &TenantId,
         id: RequestId,
         feedback: Feedback,
-    ) -> Result<Option<(ProviderId, ModelId)>, StoreError> {
+    ) -> Result<Option<Judged>, StoreError> {
         let tenant = tenant.clone();
         let now = nanos(Timestamp::now());
         self.writer
             .handle()
             .change(move |transaction| {
-                let answered = transaction
-                    .prepare_cached("SELECT provider, model FROM requests WHERE id = ?1 AND tenant = ?2")?
-                    .query_row(params![id.as_bytes(), tenant.as_str()], |row| {
-                        Ok((row.name("provider", ProviderId::parse)?, row.name("model", ModelId::parse)?))
-                    })
+                let judged = transaction
+                    .prepare_cached(
+                        "SELECT provider, model, outcome, decision, score, feedback.at AS said FROM requests \
+                         LEFT JOIN feedback ON request_id = requests.id AND counted \
+                         WHERE requests.id = ?1 AND requests.tenant = ?2",
+                    )?
+                    .query_row(params![id.as_bytes(), tenant.as_str()], Judged::read)
                     .optional()?;
-                if answered.is_some() {
+                if let Some(judged) = &judged {
+                    let Feedback { score, comment, counted } = feedback;
                     transaction
                         .prepare_cached(
-                            "INSERT OR REPLACE INTO feedback (request_id, tenant, at, score, comment) VALUES (?1, ?2, ?3, ?4, ?5)",
+                            "INSERT OR REPLACE INTO feedback (request_id, tenant, at, score, comment, counted) \
+                             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                         )?
-                        .execute(params![id.as_bytes(), tenant.as_str(), now, feedback.score, feedback.comment])?;
+                        .execute(params![
+                            id.as_bytes(),
+                            tenant.as_str(),
+                            now,
+                            score,
+                            comment,
+                            counted && judged.answered
+                        ])?;
                 }
-                Ok(answered)
+                Ok(judged)
             })
             .await
     }

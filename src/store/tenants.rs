@@ -136,8 +136,8 @@ impl Store {
             .await
     }
 
-    /// Removes a tenant with its provider keys, its client tokens and what providers issued to it; `false` where there was nothing to
-    /// remove. The default tenant goes on with nothing settled for it.
+    /// Removes a tenant with its provider keys, its client tokens, what providers issued to it and what its requests have taught; `false`
+    /// where there was nothing to remove. The default tenant goes on with nothing settled for it.
     ///
     /// # Errors
     /// When the change cannot be written.
@@ -150,6 +150,7 @@ impl Store {
                 let keys = transaction.execute("DELETE FROM provider_keys WHERE tenant = ?1", tenant)?;
                 let tokens = transaction.execute("DELETE FROM tokens WHERE tenant = ?1", tenant)?;
                 transaction.execute("DELETE FROM issued WHERE tenant = ?1", tenant)?;
+                transaction.execute("DELETE FROM learning WHERE tenant = ?1", tenant)?;
                 let mut rows = transaction.execute("DELETE FROM tenants WHERE id = ?1", tenant)?;
                 if ledger == LedgerRows::Purge {
                     for table in ["requests", "spend", "feedback", "repricings"] {

@@ -272,11 +272,17 @@ async fn figures_count_calls_where_they_went() {
 #[tokio::test]
 async fn feedback_is_for_ones_own_requests() {
     let (store, _) = Place::new().open();
-    let feedback = || Feedback { score: 0.8, comment: Some("good".into()) };
+    let feedback = || Feedback { score: 0.8, comment: Some("good".into()), counted: true };
     store.ledger().open_and_close(&opening(1), &closing(1, 5)).unwrap();
-    let answered = store.feedback(&tenant("acme"), id(1), feedback()).await.unwrap();
-    assert_eq!(answered, Some((provider("openai"), model("gpt-4o-mini"))));
-    assert_eq!(store.feedback(&tenant("acme"), id(1), feedback()).await.unwrap(), answered, "it may be given again");
+    let judged = store.feedback(&tenant("acme"), id(1), feedback()).await.unwrap().unwrap();
+    assert_eq!((&judged.provider, &judged.model), (&provider("openai"), &model("gpt-4o-mini")));
+    assert!(judged.answered && judged.replaced.is_none());
+    let again = store.feedback(&tenant("acme"), id(1), Feedback { score: 0.1, ..feedback() }).await.unwrap().unwrap();
+    assert_eq!(again.replaced.unwrap().0, 0.8);
+    // What is forgotten counts no more, and is not taken back.
+    store.forget_lessons(&tenant("acme")).await.unwrap();
+    let after = store.feedback(&tenant("acme"), id(1), feedback()).await.unwrap().unwrap();
+    assert_eq!(after.replaced, None);
     assert_eq!(store.feedback(&tenant("other"), id(1), feedback()).await.unwrap(), None);
     assert_eq!(store.feedback(&tenant("acme"), id(2), feedback()).await.unwrap(), None);
 }

@@ -131,7 +131,7 @@ fn stream(pair: &Pair, provider: &BuiltIn, events: &[Bytes]) -> anyhow::Result<(
         request.passing(&provider.profile)
     } else {
         let decoder = upstream(provider).stream_decoder("provider/model", Undo::default());
-        Box::new(Translating::new(decoder, request.stream_encoder(&frame())))
+        Box::new(Translating::new(decoder, &*request, &frame()))
     };
     let price = |_: &Usage| Some(NanoUsd(1));
     let mut decoder = SseDecoder::default();

@@ -306,6 +306,10 @@ async fn the_description_names_every_endpoint_and_describes_what_they_answer() {
     assert!(told > 10, "{told}");
 
     let request = bench.rows().await[0]["request_id"].as_str().unwrap().to_owned();
+    bench.put_tenant("default", &json!({"shadow": {"sample": 1.0}})).await;
+    for _ in 0..2 {
+        bench.answered(&ask("auto", "Hello")).await;
+    }
     for (template, path) in [
         ("/admin/overview", "/admin/overview"),
         ("/admin/tenants", "/admin/tenants"),
@@ -313,6 +317,8 @@ async fn the_description_names_every_endpoint_and_describes_what_they_answer() {
         ("/admin/tenants/{id}/keys", "/admin/tenants/acme/keys"),
         ("/admin/tenants/{id}/tokens", "/admin/tenants/acme/tokens"),
         ("/admin/tenants/{id}/stats", "/admin/tenants/default/stats"),
+        ("/admin/tenants/{id}/learning", "/admin/tenants/default/learning"),
+        ("/admin/tenants/{id}/shadow", "/admin/tenants/default/shadow"),
         ("/admin/series", "/admin/series?by=model"),
         ("/admin/requests", "/admin/requests"),
         ("/admin/requests/{id}", &format!("/admin/requests/{request}")),

@@ -77,6 +77,8 @@ impl Policy {
             scored: scored(&digest, assess(&digest.features, &self.weights, DEFAULT_COMPLEXITY), Quality::Balanced),
             catalogue: &self.setup.config.catalogue,
             allowed: None,
+            min_quality: None,
+            learned: None,
             today: self.today,
         };
         let providers = &self.setup.config.providers;

@@ -9,12 +9,13 @@ use super::answer::{AnswerShape, ToolShape};
 use super::passthrough::{DetailsUse, DeveloperRole, NameUse, Passthrough};
 use super::scan::{Scan, scan};
 use super::{ChatQuirks, ChatStreamEncoder, PassthroughScanner, UsageView};
-use super::{decode_request, error, prepare_passthrough, read_answer, stream, write_answer};
+use super::{decode_request, error, form, prepare_passthrough, read_answer, stream, write_answer};
 use crate::dialects::client::{
     Addressed, AnswerFacts, ClientRequest, ClientSurface, Decoded, Facts, Frame, Onward, Prepared, Price, Seen,
     StreamReading, Target,
 };
 use crate::dialects::conversation::Answer;
+use crate::dialects::form::Form;
 use crate::dialects::scan::PromptHasher;
 use crate::dialects::translate::{AnswerError, ClientError, InvalidRequest, Malformed, StreamEncoder};
 use crate::providers::{Dialect, EffortField, Profile, StreamUsage};
@@ -141,6 +142,12 @@ impl ClientRequest for ChatRequest<'_> {
         Ok(Decoded { conversation: decoded.conversation, dropped: decoded.dropped })
     }
 
+    fn form(&self, answer: &str) -> Form {
+        let mut form = Form::of(&self.facts);
+        form::read(answer, &mut form);
+        form
+    }
+
     fn write_answer(&self, answer: &Answer, frame: &Frame) -> Bytes {
         write_answer(answer, &self.shape(frame), None)
     }
@@ -150,20 +157,25 @@ impl ClientRequest for ChatRequest<'_> {
     }
 
     fn passing(&self, profile: &Profile) -> Box<dyn StreamReading> {
-        Box::new(Passing(PassthroughScanner::new(quirks(profile), self.passing_view(profile))))
+        let scanner = PassthroughScanner::new(quirks(profile), self.passing_view(profile));
+        Box::new(Passing { scanner, form: Form::of(&self.facts) })
     }
 }
 
-struct Passing(PassthroughScanner);
+struct Passing {
+    scanner: PassthroughScanner,
+    form: Form,
+}
 
 impl StreamReading for Passing {
     fn event(&mut self, event: RawEvent, price: Price<'_>, out: &mut Vec<Bytes>) -> Seen {
-        let relayed = self.0.relay(event, price);
+        form::read(event.data(), &mut self.form);
+        let relayed = self.scanner.relay(event, price);
         let facts = relayed.facts;
         let course = match (facts.error, facts.malformed) {
             (Some(error), _) => Onward::Error(error),
             (_, Some(malformed)) => Onward::Malformed(malformed),
-            _ if facts.is_done => match self.0.close() {
+            _ if facts.is_done => match self.scanner.close() {
                 Ok(()) => Onward::Whole,
                 Err(malformed) => Onward::Malformed(malformed),
             },
@@ -174,14 +186,19 @@ impl StreamReading for Passing {
             out.extend(relayed.bytes);
         }
         let commits = facts.is_content || facts.stop.is_some();
-        Seen { content: commits.then_some(facts.content_bytes), usage: facts.usage, course, ..Seen::default() }
+        let content = commits.then_some(facts.content_bytes);
+        Seen { content, usage: facts.usage, stop: facts.stop, course, ..Seen::default() }
     }
 
     fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {
-        self.0.close()
+        self.scanner.close()
     }
 
     fn finish(&mut self, price: Price<'_>, out: &mut Vec<Bytes>) {
-        out.extend(self.0.finish(price));
+        out.extend(self.scanner.finish(price));
+    }
+
+    fn form(&self) -> &Form {
+        &self.form
     }
 }

@@ -10,6 +10,7 @@
 mod answer;
 mod counting;
 mod error;
+mod form;
 mod object;
 mod pass;
 mod passing;
@@ -30,6 +31,7 @@ use super::client::{
     Target,
 };
 use super::conversation::Answer;
+use super::form::Form;
 use super::openai_chat;
 use super::scan::PromptHasher;
 use super::translate::{AnswerError, ClientError, InvalidRequest, StreamEncoder};
@@ -108,6 +110,12 @@ impl ClientRequest for ResponsesRequest<'_> {
         request::decode(&self.scan)
     }
 
+    fn form(&self, answer: &str) -> Form {
+        let mut form = Form::of(&self.facts);
+        form::read(answer, &mut form);
+        form
+    }
+
     fn write_answer(&self, answer: &Answer, frame: &Frame) -> Bytes {
         answer::write(answer, &Writer::new(&self.scan, frame))
     }
@@ -117,6 +125,6 @@ impl ClientRequest for ResponsesRequest<'_> {
     }
 
     fn passing(&self, _: &Profile) -> Box<dyn StreamReading> {
-        Box::new(passing::Passing::default())
+        Box::new(passing::Passing::new(Form::of(&self.facts)))
     }
 }

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::error;
 use super::reading::{self, EventReading};
+use super::{error, form};
 use crate::dialects::client::{Onward, Price, Seen, StreamReading};
+use crate::dialects::form::Form;
 use crate::dialects::openai_chat::error::within_answer;
 use crate::dialects::splice::Splice;
 use crate::dialects::translate::{ClientError, Malformed, ProviderError};
@@ -22,6 +23,14 @@ pub(super) struct Passing {
     is_whole: bool,
     /// OpenRouter names no events and ends with `[DONE]`.
     is_named: bool,
+    form: Form,
+}
+
+impl Passing {
+    /// Stands before the first event.
+    pub(super) fn new(form: Form) -> Self {
+        Self { form, ..Self::default() }
+    }
 }
 
 impl StreamReading for Passing {
@@ -55,6 +64,8 @@ impl StreamReading for Passing {
             }
             if response.stop().is_some() && matches!(reading.kind.raw(), "response.completed" | "response.incomplete") {
                 self.is_whole = true;
+                seen.stop = response.stop();
+                form::read(response.json, &mut self.form);
                 // What came in no delta came with the end.
                 seen.content.get_or_insert(0);
             }
@@ -82,6 +93,10 @@ impl StreamReading for Passing {
 
     fn finish(&mut self, _: Price<'_>, _: &mut Vec<Bytes>) {
         // The terminal event has passed, and nothing follows it.
+    }
+
+    fn form(&self) -> &Form {
+        &self.form
     }
 
     fn fail(&mut self, error: &ClientError<'_>) -> Option<Bytes> {

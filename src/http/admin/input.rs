@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use aipipe_actors::identity::{RequestId, TenantId};
 use aipipe_actors::routing::digest::ClientDialect;
@@ -13,8 +14,10 @@ use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::not_found;
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
+use crate::gateway::tenants::Live;
 use crate::http::{body, reply};
 
 /// The largest body of an admin call.
@@ -35,6 +38,23 @@ pub(super) fn tenant(text: &str) -> Result<TenantId, Refusal> {
         param: Some("id".into()),
         ..Refusal::new(StatusCode::BAD_REQUEST, "invalid_tenant", error.to_string())
     })
+}
+
+/// A tenant that exists.
+pub(super) fn known_tenant(gateway: &Gateway, text: &str) -> Result<TenantId, Refusal> {
+    let tenant = tenant(text)?;
+    if gateway.directory.knows(&tenant) {
+        return Ok(tenant);
+    }
+    Err(not_found(format!("there is no tenant {tenant}")))
+}
+
+/// A tenant that exists, live.
+pub(super) async fn live(gateway: &Gateway, text: &str) -> Result<Arc<Live>, Refusal> {
+    let tenant = known_tenant(gateway, text)?;
+    let setup = gateway.setup.load_full();
+    let live = gateway.directory.live(&tenant, &gateway.store, &setup.config).await;
+    live.map_err(|error| Refusal::tenant(&error))
 }
 
 /// A value of a query parameter, where it is given.

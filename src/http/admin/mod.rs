@@ -8,6 +8,7 @@ mod conditions;
 mod etag;
 mod events;
 mod input;
+mod learning;
 mod metrics;
 mod openapi;
 mod overview;
@@ -18,6 +19,7 @@ mod requests;
 mod schema;
 mod secret;
 mod series;
+mod shadow;
 mod stats;
 mod tenants;
 mod tokens;
@@ -46,6 +48,8 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
         .routes(routes!(tenants::one, tenants::set, tenants::remove))
         .routes(routes!(tenants::keys, tenants::set_keys))
         .routes(routes!(stats::of_tenant))
+        .routes(routes!(learning::shown, learning::forget))
+        .routes(routes!(shadow::compared))
         .routes(routes!(tokens::list, tokens::issue))
         .routes(routes!(tokens::revoke))
         .routes(routes!(series::series))

@@ -46,6 +46,116 @@ shapes! {
         default_complexity: Option<f64>,
         /// How good answers to plain `auto` should be; `balanced` where absent.
         quality: Option<Quality>,
+        /// Least quality, 0 to 1, of what `auto` chooses.
+        min_quality: Option<f64>,
+        /// Whether what becomes of its requests shifts the quality that models have for it; `true` where absent.
+        learning: Option<bool>,
+        /// The share of its `auto` requests, 0 to 0.05, in which the runner-up is tried to learn of it; 0 where absent.
+        exploration: Option<f64>,
+        /// Another policy that a share of its requests is also weighed under, without effect.
+        shadow: Option<ShadowPolicy>,
+    }
+
+    /// A second policy. What is left out is as the tenant has it.
+    ShadowPolicy {
+        /// The share of `auto` requests, 0 to 1, that are weighed.
+        sample: f64,
+        models: Option<Vec<String>>,
+        default_complexity: Option<f64>,
+        quality: Option<Quality>,
+        min_quality: Option<f64>,
+    }
+
+    /// What a tenant's requests have taught.
+    Learning {
+        tenant: String,
+        /// Whether it counts.
+        learning: bool,
+        exploration: f64,
+        /// Seconds after which an outcome counts half.
+        half_life_seconds: f64,
+        /// The most that a quality is shifted by, in logits.
+        bound: f64,
+        lessons: Vec<Lesson>,
+    }
+
+    /// What is known of one model's answers to one kind of task.
+    Lesson {
+        provider: String,
+        model: String,
+        task: Task,
+        answers: AnswerCounts,
+        feedback: FeedbackCounts,
+        /// The catalogue's quality; absent, as all that follows, where the model is in no catalogue any more.
+        prior: Option<f64>,
+        /// What is added to its logit.
+        shift: Option<f64>,
+        /// The quality that counts.
+        quality: Option<f64>,
+        /// The share of good answers that the catalogue makes one expect of average requests.
+        expected: Option<f64>,
+        /// The share by how answers ended.
+        ended: Option<Estimate>,
+        /// The share by feedback.
+        judged: Option<Estimate>,
+    }
+
+    /// Answers by what became of them, those of long ago counting less.
+    AnswerCounts {
+        sound: f64,
+        refused: f64,
+        cut_off: f64,
+        malformed: f64,
+        asked_again: f64,
+    }
+
+    /// Answers that were judged, and the sum of their scores.
+    FeedbackCounts {
+        answers: f64,
+        scores: f64,
+    }
+
+    /// A share with its 95 % interval.
+    Estimate {
+        mean: f64,
+        low: f64,
+        high: f64,
+    }
+
+    /// A tenant of which nothing is known any more.
+    ForgottenLearning {
+        tenant: String,
+        forgotten: bool,
+    }
+
+    /// How the second policy compares; null where there is none.
+    Shadow {
+        tenant: String,
+        comparison: Option<Comparison>,
+    }
+
+    /// Two policies beside each other.
+    Comparison {
+        policy: ShadowPolicy,
+        since: Option<Instant>,
+        /// Requests weighed under both.
+        sampled: u64,
+        /// Of them, those for which the second would have no model.
+        unserved: u64,
+        /// The share of the others for which both choose the same model.
+        agreement: Option<Estimate>,
+        /// Mean expected cost of a request.
+        chosen_cost_usd: Usd,
+        shadow_cost_usd: Usd,
+        /// By how much the second is dearer, a request, with its 95 % interval.
+        difference_usd: Option<UsdInterval>,
+    }
+
+    /// An amount with its 95 % interval.
+    UsdInterval {
+        mean: Usd,
+        low: Usd,
+        high: Usd,
     }
 
     /// A tenant as it is kept.
@@ -60,6 +170,10 @@ shapes! {
         max_concurrent: Option<u64>,
         default_complexity: Option<f64>,
         quality: Quality,
+        min_quality: Option<f64>,
+        learning: bool,
+        exploration: f64,
+        shadow: Option<ShadowPolicy>,
         created_at: Option<Instant>,
         updated_at: Option<Instant>,
     }
@@ -76,6 +190,10 @@ shapes! {
         max_concurrent: Option<u64>,
         default_complexity: Option<f64>,
         quality: Quality,
+        min_quality: Option<f64>,
+        learning: bool,
+        exploration: f64,
+        shadow: Option<ShadowPolicy>,
         created_at: Option<Instant>,
         updated_at: Option<Instant>,
         spent: Spent,
@@ -413,6 +531,8 @@ names! {
     BudgetPeriod { Day, Month }
     /// What is preferred where a better answer costs more.
     Quality { Economy, Balanced, Best }
+    /// What kind of task a request is.
+    Task { Structured, Tools, Code, Prose }
     /// How a request ended; `reserved` while it is open.
     Outcome { Reserved, Ok, Cancelled, Truncated, Failed, Unsettled }
     /// What the cache had to do with it.

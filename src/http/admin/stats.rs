@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::input::{self, Stretch};
-use super::{not_found, schema, store_failed};
+use super::{schema, store_failed};
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
 use crate::store::TenantStats;
@@ -41,10 +41,7 @@ pub(super) async fn of_tenant(
 }
 
 async fn figures(gateway: &Gateway, id: &str, wanted: &Wanted) -> Result<TenantStats, Refusal> {
-    let tenant = input::tenant(id)?;
-    if !gateway.directory.knows(&tenant) {
-        return Err(not_found(format!("there is no tenant {tenant}")));
-    }
+    let tenant = input::known_tenant(gateway, id)?;
     let Stretch { since, until } =
         input::stretch(gateway, wanted.since.as_deref(), wanted.until.as_deref(), USUAL_HOURS)?;
     gateway.store.stats(&tenant, since, until).await.map_err(|error| store_failed(&error))

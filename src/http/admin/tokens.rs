@@ -36,10 +36,7 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, Path(id): Path<Str
 }
 
 fn listed(gateway: &Gateway, id: &str) -> Result<Value, Refusal> {
-    let tenant = input::tenant(id)?;
-    if !gateway.directory.knows(&tenant) {
-        return Err(not_found(format!("there is no tenant {tenant}")));
-    }
+    let tenant = input::known_tenant(gateway, id)?;
     let tokens: Vec<Value> = gateway.tokens.of(&tenant).into_iter().map(shown).collect();
     Ok(json!({"tenant": tenant, "tokens": tokens}))
 }

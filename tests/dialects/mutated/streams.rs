@@ -101,7 +101,7 @@ fn check(pieces: &[Bytes], profile: Profile, client: ClientDialect, undo: Undo) 
         return Ok(told.is_whole);
     }
     let decoder = upstream(profile).stream_decoder("openai/target", undo);
-    let mut reader = Translating::new(decoder, request.stream_encoder(&frame()));
+    let mut reader = Translating::new(decoder, &*request, &frame());
     let told = relay(pieces, &mut reader, surface);
     assert_bounded(told.bytes.len(), came)?;
     let mut ends = 0;

@@ -7,6 +7,7 @@
 mod answer;
 mod counting;
 mod error;
+mod form;
 mod pass;
 mod passing;
 mod reading;
@@ -25,6 +26,7 @@ use crate::dialects::client::{
     Target,
 };
 use crate::dialects::conversation::Answer;
+use crate::dialects::form::Form;
 use crate::dialects::scan::PromptHasher;
 use crate::dialects::translate::{AnswerError, ClientError, InvalidRequest, StreamEncoder};
 use crate::providers::{Dialect, Profile};
@@ -113,6 +115,12 @@ impl ClientRequest for MessagesRequest<'_> {
         request::decode(&self.scan)
     }
 
+    fn form(&self, answer: &str) -> Form {
+        let mut form = Form::of(&self.facts);
+        form::read(answer, &mut form);
+        form
+    }
+
     fn write_answer(&self, answer: &Answer, frame: &Frame) -> Bytes {
         answer::write(answer, &answer_id(frame), self.thoughts())
     }
@@ -122,6 +130,6 @@ impl ClientRequest for MessagesRequest<'_> {
     }
 
     fn passing(&self, _: &Profile) -> Box<dyn StreamReading> {
-        Box::new(passing::Passing::default())
+        Box::new(passing::Passing::new(Form::of(&self.facts)))
     }
 }

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 
-use super::reading;
+use super::{form, reading};
 use crate::dialects::anthropic::answer::unreadable_error;
+use crate::dialects::anthropic::block::{Calls, stop_of};
 use crate::dialects::anthropic::error::read_envelope;
 use crate::dialects::anthropic::usage::Count;
 use crate::dialects::client::{Onward, Price, Seen, StreamReading};
+use crate::dialects::form::Form;
 use crate::dialects::splice::Splice;
 use crate::dialects::translate::Malformed;
 use crate::upstream::sse::RawEvent;
@@ -16,6 +18,14 @@ use crate::upstream::sse::RawEvent;
 pub(super) struct Passing {
     count: Count,
     is_whole: bool,
+    form: Form,
+}
+
+impl Passing {
+    /// Stands before the first event.
+    pub(super) fn new(form: Form) -> Self {
+        Self { form, ..Self::default() }
+    }
 }
 
 impl StreamReading for Passing {
@@ -38,7 +48,9 @@ impl StreamReading for Passing {
             let error = read_envelope(data).unwrap_or_else(unreadable_error);
             return Seen { course: Onward::Error(error), ..Seen::default() };
         }
+        form::read(data, &mut self.form);
         let ends = kind == "message_stop";
+        let stop = reading.stop_reason.map(|reason| stop_of(&reason.decode(), Calls::None));
         let tells_end = kind == "message_delta";
         let commits = reading.has_content || reading.stop_reason.is_some() || ends;
         let content = commits.then_some(reading.content_bytes);
@@ -57,7 +69,8 @@ impl StreamReading for Passing {
             None => out.push(event.into_raw()),
         }
         self.is_whole |= ends;
-        Seen { content, usage, course: if ends { Onward::Whole } else { Onward::More }, ..Seen::default() }
+        let course = if ends { Onward::Whole } else { Onward::More };
+        Seen { content, usage, stop, course, ..Seen::default() }
     }
 
     fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {
@@ -66,5 +79,9 @@ impl StreamReading for Passing {
 
     fn finish(&mut self, _: Price<'_>, _: &mut Vec<Bytes>) {
         // `message_stop` has passed, and nothing follows it.
+    }
+
+    fn form(&self) -> &Form {
+        &self.form
     }
 }

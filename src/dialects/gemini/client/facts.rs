@@ -204,9 +204,10 @@ impl Gathered {
             self.needs.insert(Capability::JsonSchema);
         }
         let mime: Option<String> = setting(settings, ["responseMimeType", "response_mime_type"]);
-        if mime.is_some_and(|mime| mime != "text/plain") {
+        if let Some(mime) = mime.filter(|mime| mime != "text/plain") {
             self.parameters.push("response_format");
-            self.structured = true;
+            // `text/x.enum` asks for one word of a list, which is no JSON.
+            self.structured = mime == "application/json";
         }
     }
 

@@ -31,6 +31,7 @@ use crate::dialects::client::{
 };
 use crate::dialects::conversation::Answer;
 use crate::dialects::edits::Edits;
+use crate::dialects::form::Form;
 use crate::dialects::json::{Cursor, Fault, Kind};
 use crate::dialects::scan::{BodyScan, Findings, PromptHasher, invalid, read};
 use crate::dialects::translate::{AnswerError, ClientError, InvalidRequest, StreamEncoder};
@@ -202,6 +203,14 @@ impl ClientRequest for GeminiRequest<'_> {
         request::decode(&self.body, &self.outline.found.members, self.facts.stream)
     }
 
+    fn form(&self, answer: &str) -> Form {
+        let mut form = Form::of(&self.facts);
+        if form.is_watching() {
+            passing::watch(answer, &mut form);
+        }
+        form
+    }
+
     fn write_answer(&self, answer: &Answer, frame: &Frame) -> Bytes {
         answer::write(answer, frame)
     }
@@ -211,6 +220,6 @@ impl ClientRequest for GeminiRequest<'_> {
     }
 
     fn passing(&self, _: &Profile) -> Box<dyn StreamReading> {
-        Box::new(Passing::new())
+        Box::new(Passing::new(Form::of(&self.facts)))
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::dialects::client::{AnswerFacts, Onward, Price, Seen, Slot, StreamReading};
 use crate::dialects::conversation::{Event, Part, Stop, Usage};
+use crate::dialects::form::Form;
 use crate::dialects::gemini::answer;
 use crate::dialects::gemini::stream::GeminiStream;
 use crate::dialects::json::{Cursor, Fault, Kind};
@@ -16,11 +17,12 @@ pub(super) struct Passing {
     reader: GeminiStream,
     events: Vec<Event>,
     usage: Option<Usage>,
+    form: Form,
 }
 
 impl Passing {
-    pub(super) fn new() -> Self {
-        Self { reader: GeminiStream::new("", Undo::default()), events: Vec::new(), usage: None }
+    pub(super) fn new(form: Form) -> Self {
+        Self { reader: GeminiStream::new("", Undo::default()), events: Vec::new(), usage: None, form }
     }
 }
 
@@ -33,6 +35,7 @@ impl StreamReading for Passing {
         let step = self.reader.event(event.name(), event.data(), &mut self.events);
         let mut seen = Seen::default();
         for event in self.events.drain(..) {
+            self.form.event(&event);
             match event {
                 Event::Usage(usage) => seen.usage = Some(usage),
                 Event::Text(text) | Event::Refusal(text) | Event::Reasoning(text) => {
@@ -40,7 +43,8 @@ impl StreamReading for Passing {
                 }
                 Event::ToolCallStart { name, .. } => *seen.content.get_or_insert(0) += name.len(),
                 Event::ToolArguments { delta, .. } => *seen.content.get_or_insert(0) += delta.len(),
-                Event::Start { .. } | Event::ReasoningOpaque(_) | Event::Stop { .. } | Event::Ping => {}
+                Event::Stop { reason, .. } => seen.stop = Some(reason),
+                Event::Start { .. } | Event::ReasoningOpaque(_) | Event::Ping => {}
             }
         }
         self.usage = seen.usage.or(self.usage);
@@ -61,6 +65,10 @@ impl StreamReading for Passing {
 
     // Figures and end have passed with the last piece.
     fn finish(&mut self, _: Price<'_>, _: &mut Vec<Bytes>) {}
+
+    fn form(&self) -> &Form {
+        &self.form
+    }
 }
 
 impl Passing {
@@ -128,6 +136,14 @@ fn says_why(cursor: &mut Cursor<'_>) -> Result<bool, Fault> {
         cursor.pass()?;
     }
     Ok(ends)
+}
+
+/// Tells what should be JSON in a whole answer.
+pub(super) fn watch(answer: &str, form: &mut Form) {
+    let Ok(read) = answer::decode(answer.as_bytes(), "", &Undo::default()) else { return };
+    for event in read.into_events().into_iter().flatten() {
+        form.event(&event);
+    }
 }
 
 /// Looks at a whole answer.
