@@ -1,6 +1,9 @@
 //! `aipipe explain`, run as a person runs it, and every number of its JSON recomputed from the others.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "explain/recompute.rs"]
+mod recompute;
+
 use std::process::Command;
 
 use serde_json::Value;
@@ -73,6 +76,17 @@ fn every_number_follows_from_the_others() {
         assert_eq!(decision["chosen"]["provider"], eligible[0].2["provider"], "{prompt}");
         assert_eq!(decision["chosen"]["model"], eligible[0].2["model"], "{prompt}");
     }
+}
+
+#[test]
+fn an_independent_script_recomputes_every_number() {
+    recompute::recompute(&PROMPTS.map(decision), &[]);
+    let mut wrong = decision(PROMPTS[2]);
+    wrong["candidates"][0]["quality"] = Value::from(0.123);
+    let caught = std::panic::catch_unwind(|| recompute::recompute(&[wrong], &[]));
+    let has_python =
+        Command::new("python3").args(["-c", "import tomllib"]).output().is_ok_and(|it| it.status.success());
+    assert!(caught.is_err() || !has_python, "a wrong number passed");
 }
 
 #[test]

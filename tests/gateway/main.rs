@@ -24,6 +24,7 @@ mod gemini_client;
 mod headers;
 mod hostile;
 mod killed;
+mod learning;
 mod lifecycle;
 mod models;
 mod monitoring;
@@ -31,6 +32,8 @@ mod mutated;
 #[path = "../mutation/mod.rs"]
 mod mutation;
 mod process;
+#[path = "../explain/recompute.rs"]
+mod recompute;
 mod refusals;
 mod responses;
 mod sdks;
