@@ -102,7 +102,9 @@ impl Client {
         if let Some(local) = self.local.get() {
             return Ok(local);
         }
-        let local = builder(self.connect_timeout).no_proxy().build().map_err(|error| broken(&error))?;
+        let local = builder(self.connect_timeout).no_proxy().build();
+        // The other was made at the start with the same settings: what fails is the machine, for want of files.
+        let local = local.map_err(|error| Broken { fault: Fault::Shortage, ..broken(&error) })?;
         Ok(self.local.get_or_init(|| local))
     }
 }
