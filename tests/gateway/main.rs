@@ -37,5 +37,6 @@ mod sdks;
 mod sent;
 mod support;
 mod tenants;
+mod traces;
 mod walls;
 mod wire;
