@@ -1,6 +1,7 @@
 //! The program's commands, one file each.
 
 mod benchmark;
+mod catalogue;
 mod check;
 mod demo;
 mod doctor;
@@ -60,6 +61,8 @@ enum Command {
     Man(manual::Man),
     /// Show what past requests come to at the current catalogue's prices, and with --apply charge them so
     Reprice(reprice::Arguments),
+    /// Take over new prices from a price file
+    Catalogue(catalogue::Arguments),
     /// Compare a provider's usage export with the ledger, by day and model
     Reconcile(reconcile::Arguments),
     /// Seal the stored provider keys with a new master key: AIPIPE_NEW_MASTER_KEY, or one that is made
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Some(Command::Completions(arguments)) => manual::completions(&arguments),
         Some(Command::Man(arguments)) => manual::man(&arguments),
         Some(Command::Reprice(arguments)) => reprice::run(file, &arguments),
+        Some(Command::Catalogue(arguments)) => catalogue::run(file, &arguments),
         Some(Command::Reconcile(arguments)) => reconcile::run(file, &arguments),
         Some(Command::Rekey) => rekey::run(file),
         Some(Command::Benchmark(arguments)) => benchmark::run(&arguments),
