@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod doctor;
 mod explain;
+mod import;
 mod manual;
 mod reconcile;
 mod rekey;
@@ -63,6 +64,8 @@ enum Command {
     Reprice(reprice::Arguments),
     /// Take over new prices from a price file
     Catalogue(catalogue::Arguments),
+    /// Write a configuration from another gateway's
+    Import(import::Arguments),
     /// Compare a provider's usage export with the ledger, by day and model
     Reconcile(reconcile::Arguments),
     /// Seal the stored provider keys with a new master key: AIPIPE_NEW_MASTER_KEY, or one that is made
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Some(Command::Man(arguments)) => manual::man(&arguments),
         Some(Command::Reprice(arguments)) => reprice::run(file, &arguments),
         Some(Command::Catalogue(arguments)) => catalogue::run(file, &arguments),
+        Some(Command::Import(arguments)) => import::run(&arguments),
         Some(Command::Reconcile(arguments)) => reconcile::run(file, &arguments),
         Some(Command::Rekey) => rekey::run(file),
         Some(Command::Benchmark(arguments)) => benchmark::run(&arguments),
