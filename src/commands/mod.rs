@@ -13,6 +13,7 @@ mod rekey;
 mod reprice;
 mod serve;
 mod service;
+mod top;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Look at keys, providers, database, disk, permissions, limits and clock, and say what to do
     Doctor(doctor::Arguments),
+    /// Watch a running gateway in the terminal: providers, actors, requests, money
+    Top(top::Arguments),
     /// Print a script that a shell completes arguments with
     Completions(manual::Completions),
     /// Print the manual's page, in roff: `aipipe man | man -l -`
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check) => check::run(file),
         Some(Command::Explain(arguments)) => explain::run(file, &arguments),
         Some(Command::Doctor(arguments)) => doctor::run(file, &arguments),
+        Some(Command::Top(arguments)) => top::run(file, &arguments),
         Some(Command::Completions(arguments)) => manual::completions(&arguments),
         Some(Command::Man(arguments)) => manual::man(&arguments),
         Some(Command::Reprice(arguments)) => reprice::run(file, &arguments),
