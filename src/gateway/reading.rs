@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::dialects::client::{Onward, Price, Seen, StreamReading};
-use crate::dialects::conversation::{Event, Usage};
+use crate::dialects::conversation::{Event, Stop, Usage};
 use crate::dialects::surrogates::Surrogates;
 use crate::dialects::translate::{ClientError, Malformed, Step, StreamDecoder, StreamEncoder};
 use crate::upstream::sse::RawEvent;
@@ -26,31 +26,28 @@ impl Translating {
     /// Tells a whole answer as a stream, all of it but its end.
     pub fn recite(&mut self, events: Vec<Event>, out: &mut Vec<Bytes>) -> Seen {
         self.events = events;
-        let (content, usage) = self.write(out);
-        Seen { content, usage, course: Onward::Whole, ..Seen::default() }
+        Seen { course: Onward::Whole, ..self.write(out) }
     }
 
-    /// Writes the events that were read; tells the bytes of content and the figures among them.
-    fn write(&mut self, out: &mut Vec<Bytes>) -> (Option<usize>, Option<Usage>) {
+    /// Writes the events that were read; tells the bytes of content, the figures and the reason to end among them.
+    fn write(&mut self, out: &mut Vec<Bytes>) -> Seen {
         let mut written = Vec::new();
-        let mut content: Option<usize> = None;
-        let mut usage = None;
+        let mut seen = Seen::default();
         for event in self.events.drain(..) {
             if event.is_content() {
-                *content.get_or_insert(0) += content_bytes(&event);
+                *seen.content.get_or_insert(0) += content_bytes(&event);
             }
             if let Event::Usage(figures) = &event {
-                usage = Some(*figures);
+                seen.usage = Some(*figures);
             }
+            seen.stop = event.stop().or(seen.stop);
             self.encoder.event(&event, &mut written);
         }
-        if usage.is_some() {
-            self.usage = usage;
-        }
+        self.usage = seen.usage.or(self.usage);
         if !written.is_empty() {
             out.push(Bytes::from(written));
         }
-        (content, usage)
+        seen
     }
 }
 
@@ -71,14 +68,14 @@ impl StreamReading for Translating {
             return Seen::default();
         }
         let step = self.decoder.event(event.name(), &self.surrogates.join(event.data()), &mut self.events);
-        let (content, usage) = self.write(out);
+        let seen = self.write(out);
         let course = match step {
             Ok(Step::Continue) => Onward::More,
             Ok(Step::End) => Onward::Whole,
             Ok(Step::Error(error)) => Onward::Error(error),
             Err(malformed) => Onward::Malformed(malformed),
         };
-        Seen { content, usage, course, ..Seen::default() }
+        Seen { course, ..seen }
     }
 
     fn keep_alive(&mut self, out: &mut Vec<Bytes>) {
@@ -86,10 +83,9 @@ impl StreamReading for Translating {
         self.write(out);
     }
 
-    fn close(&mut self, out: &mut Vec<Bytes>) -> Result<(), Malformed> {
+    fn close(&mut self, out: &mut Vec<Bytes>) -> Result<Option<Stop>, Malformed> {
         self.decoder.close(&mut self.events)?;
-        self.write(out);
-        Ok(())
+        Ok(self.write(out).stop)
     }
 
     fn finish(&mut self, price: Price<'_>, out: &mut Vec<Bytes>) {

@@ -37,5 +37,7 @@ mod sdks;
 mod sent;
 mod support;
 mod tenants;
+mod top;
+mod traces;
 mod walls;
 mod wire;

@@ -14,7 +14,7 @@ use crate::dialects::client::{
     Addressed, AnswerFacts, ClientRequest, ClientSurface, Decoded, Facts, Frame, Onward, Prepared, Price, Seen,
     StreamReading, Target,
 };
-use crate::dialects::conversation::Answer;
+use crate::dialects::conversation::{Answer, Stop};
 use crate::dialects::scan::PromptHasher;
 use crate::dialects::translate::{AnswerError, ClientError, InvalidRequest, Malformed, StreamEncoder};
 use crate::providers::{Dialect, EffortField, Profile, StreamUsage};
@@ -174,11 +174,12 @@ impl StreamReading for Passing {
             out.extend(relayed.bytes);
         }
         let commits = facts.is_content || facts.stop.is_some();
-        Seen { content: commits.then_some(facts.content_bytes), usage: facts.usage, course, ..Seen::default() }
+        let content = commits.then_some(facts.content_bytes);
+        Seen { content, usage: facts.usage, stop: facts.stop, course, ..Seen::default() }
     }
 
-    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {
-        self.0.close()
+    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<Option<Stop>, Malformed> {
+        self.0.close().map(|()| None)
     }
 
     fn finish(&mut self, price: Price<'_>, out: &mut Vec<Bytes>) {

@@ -6,6 +6,7 @@ use http::StatusCode;
 use super::error;
 use super::reading::{self, EventReading};
 use crate::dialects::client::{Onward, Price, Seen, StreamReading};
+use crate::dialects::conversation::Stop;
 use crate::dialects::openai_chat::error::within_answer;
 use crate::dialects::splice::Splice;
 use crate::dialects::translate::{ClientError, Malformed, ProviderError};
@@ -55,6 +56,7 @@ impl StreamReading for Passing {
             }
             if response.stop().is_some() && matches!(reading.kind.raw(), "response.completed" | "response.incomplete") {
                 self.is_whole = true;
+                seen.stop = response.stop();
                 // What came in no delta came with the end.
                 seen.content.get_or_insert(0);
             }
@@ -76,8 +78,8 @@ impl StreamReading for Passing {
         seen
     }
 
-    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {
-        if self.is_whole { Ok(()) } else { Err(Malformed("the stream closed before response.completed".to_owned())) }
+    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<Option<Stop>, Malformed> {
+        if self.is_whole { Ok(None) } else { Err(Malformed("the stream closed before response.completed".to_owned())) }
     }
 
     fn finish(&mut self, _: Price<'_>, _: &mut Vec<Bytes>) {
