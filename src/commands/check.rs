@@ -42,6 +42,10 @@ fn report(config: &Config, tenants: usize) -> String {
             if config.admin_secret.is_some() { "on" } else { "off: AIPIPE_ADMIN_SECRET is not set" }
         ),
     ];
+    if let Some(traces) = &config.traces {
+        // Without what may be a secret in it.
+        lines.push(format!("traces          to {}", traces.endpoint.host_str().unwrap_or_default()));
+    }
     for provider in &config.providers {
         let state = match (provider.enabled, &provider.key, &provider.key_variable) {
             (false, _, _) => "disabled".to_owned(),

@@ -1,16 +1,19 @@
 //! The program's commands, one file each.
 
 mod benchmark;
+mod catalogue;
 mod check;
 mod demo;
 mod doctor;
 mod explain;
+mod import;
 mod manual;
 mod reconcile;
 mod rekey;
 mod reprice;
 mod serve;
 mod service;
+mod top;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -54,12 +57,18 @@ enum Command {
     Explain(explain::Arguments),
     /// Look at keys, providers, database, disk, permissions, limits and clock, and say what to do
     Doctor(doctor::Arguments),
+    /// Watch a running gateway in the terminal: providers, actors, requests, money
+    Top(top::Arguments),
     /// Print a script that a shell completes arguments with
     Completions(manual::Completions),
     /// Print the manual's page, in roff: `aipipe man | man -l -`
     Man(manual::Man),
     /// Show what past requests come to at the current catalogue's prices, and with --apply charge them so
     Reprice(reprice::Arguments),
+    /// Take over new prices from a price file
+    Catalogue(catalogue::Arguments),
+    /// Write a configuration from another gateway's
+    Import(import::Arguments),
     /// Compare a provider's usage export with the ledger, by day and model
     Reconcile(reconcile::Arguments),
     /// Seal the stored provider keys with a new master key: AIPIPE_NEW_MASTER_KEY, or one that is made
@@ -78,9 +87,12 @@ pub fn main() -> ExitCode {
         Some(Command::Check) => check::run(file),
         Some(Command::Explain(arguments)) => explain::run(file, &arguments),
         Some(Command::Doctor(arguments)) => doctor::run(file, &arguments),
+        Some(Command::Top(arguments)) => top::run(file, &arguments),
         Some(Command::Completions(arguments)) => manual::completions(&arguments),
         Some(Command::Man(arguments)) => manual::man(&arguments),
         Some(Command::Reprice(arguments)) => reprice::run(file, &arguments),
+        Some(Command::Catalogue(arguments)) => catalogue::run(file, &arguments),
+        Some(Command::Import(arguments)) => import::run(&arguments),
         Some(Command::Reconcile(arguments)) => reconcile::run(file, &arguments),
         Some(Command::Rekey) => rekey::run(file),
         Some(Command::Benchmark(arguments)) => benchmark::run(&arguments),

@@ -21,7 +21,7 @@ use super::values::{CatalogueMode, TenantAuthWritten, VariableName};
 use super::written::{
     Written, WrittenCache, WrittenModel, WrittenProvider, WrittenReliability, WrittenRouting, WrittenTenants,
 };
-use super::{catalogue, values::Text};
+use super::{catalogue, open_telemetry, values::Text};
 use crate::providers::{BUILT_IN, BuiltIn, Profile};
 use crate::store::{MasterKey, Synchronous};
 
@@ -58,6 +58,7 @@ pub(super) fn check(
         reliability: check.reliability(written.reliability),
         cache: check.cache(written.cache),
         metrics: Metrics { tenant_label: written.tenant_label.is_some_and(|found| found.value) },
+        traces: open_telemetry::traces(environment, &mut check.problems),
     };
     ConfigErrors::none_or(config, check.problems)
 }

@@ -14,6 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 use url::Url;
 
+use super::open_telemetry::Traces;
 use crate::providers::Profile;
 use crate::store::{MasterKey, Synchronous};
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub cache: Cache,
     /// What the metrics show.
     pub metrics: Metrics,
+    /// Where traces go; without it none are made.
+    pub traces: Option<Traces>,
 }
 
 impl Config {

@@ -13,6 +13,7 @@ mod document;
 mod environment;
 mod errors;
 mod meaning;
+mod open_telemetry;
 mod reload;
 mod scorer;
 mod values;
@@ -27,6 +28,7 @@ pub use errors::{ConfigError, ConfigErrors, Place};
 pub use meaning::{
     Cache, Config, Database, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, TenantAuth, Tenants,
 };
+pub use open_telemetry::{Sampler, Traces};
 pub use reload::{Change, Effect, reload};
 pub use scorer::shipped_weights;
 

@@ -189,7 +189,7 @@ pub struct Seen {
     pub content: Option<usize>,
     /// Figures so far.
     pub usage: Option<Usage>,
-    /// Why the answer, or one choice of it, ended.
+    /// Why the answer ended, where it says so.
     pub stop: Option<Stop>,
     /// What the provider issued with it and keeps or alone can read.
     pub issued: Vec<IssuedHash>,
@@ -219,11 +219,12 @@ pub trait StreamReading: Send {
     /// The provider is silent: appends the dialect's sign of life, where the stream is AiPipe's own writing.
     fn keep_alive(&mut self, _: &mut Vec<Bytes>) {}
 
-    /// The connection closed properly: whether the answer is whole. Appends what was held back.
+    /// The connection closed properly: whether the answer is whole, and why it ended where no event has said so. Appends what was held
+    /// back.
     ///
     /// # Errors
     /// [`Malformed`] where it is not.
-    fn close(&mut self, out: &mut Vec<Bytes>) -> Result<(), Malformed>;
+    fn close(&mut self, out: &mut Vec<Bytes>) -> Result<Option<Stop>, Malformed>;
 
     /// Appends what a whole answer's client is still owed: usage with its cost, and the dialect's end.
     fn finish(&mut self, price: Price<'_>, out: &mut Vec<Bytes>);

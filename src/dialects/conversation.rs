@@ -383,4 +383,12 @@ impl Event {
     pub fn is_content(&self) -> bool {
         !matches!(self, Self::Start { .. } | Self::Usage(_) | Self::Ping)
     }
+
+    /// Why the answer ended, where it says so.
+    pub fn stop(&self) -> Option<Stop> {
+        match self {
+            Self::Stop { reason, .. } => Some(*reason),
+            _ => None,
+        }
+    }
 }

@@ -224,7 +224,7 @@ impl StreamReading for NoStream {
         Seen { course: Onward::Malformed(unexpected()), ..Seen::default() }
     }
 
-    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {
+    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<Option<Stop>, Malformed> {
         Err(unexpected())
     }
 

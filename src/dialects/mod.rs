@@ -29,6 +29,9 @@ pub mod translate;
 use aipipe_actors::routing::digest::ClientDialect;
 
 use client::ClientSurface;
+use translate::UpstreamDialect;
+
+use crate::providers::{Dialect, Profile};
 
 /// The surface of a client's dialect.
 pub fn surface(dialect: ClientDialect) -> &'static dyn ClientSurface {
@@ -38,5 +41,14 @@ pub fn surface(dialect: ClientDialect) -> &'static dyn ClientSurface {
         ClientDialect::Gemini => &gemini::GeminiApi,
         ClientDialect::Messages => &anthropic::Messages,
         ClientDialect::Responses => &responses::Responses,
+    }
+}
+
+/// What a provider of this profile speaks.
+pub fn upstream(profile: &Profile) -> Box<dyn UpstreamDialect> {
+    match profile.dialect {
+        Dialect::OpenAi => Box::new(openai_chat::ChatUpstream::new(*profile)),
+        Dialect::Anthropic => Box::new(anthropic::Anthropic),
+        Dialect::Gemini => Box::new(gemini::Gemini),
     }
 }

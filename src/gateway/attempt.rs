@@ -123,7 +123,7 @@ impl Attempt<'_> {
         };
         let mut whole = whole.map_err(|error| self.no_answer(error))?;
         course.content(whole.facts.content_bytes);
-        course.stopped(whole.facts.stop);
+        course.stopped(Some(whole.facts.stop));
         course.issued(std::mem::take(&mut whole.facts.issued));
         if let Some(usage) = whole.facts.usage {
             course.usage(usage);
@@ -177,7 +177,7 @@ impl Attempt<'_> {
                     stream.waiting = events.into_iter();
                     if !self.read_waiting(&mut stream, course)? {
                         let closed = stream.reader.close(&mut stream.begun);
-                        closed.map_err(|malformed| Failure::ended_early(&self.model, malformed))?;
+                        course.stopped(closed.map_err(|malformed| Failure::ended_early(&self.model, malformed))?);
                         stream.is_whole = true;
                     }
                     return Ok(stream);
@@ -199,9 +199,7 @@ impl Attempt<'_> {
             if let Some(usage) = seen.usage {
                 course.usage(usage);
             }
-            if let Some(stop) = seen.stop {
-                course.stopped(stop);
-            }
+            course.stopped(seen.stop);
             course.issued(seen.issued);
             match seen.course {
                 Onward::More => {}
@@ -217,8 +215,8 @@ impl Attempt<'_> {
     }
 
     /// Sends the call; an answer with an error status is a failure.
-    async fn send(&self, call: client::Call, first: Instant, course: &mut Course) -> Result<Response, Failure> {
-        course.sent();
+    async fn send(&self, mut call: client::Call, first: Instant, course: &mut Course) -> Result<Response, Failure> {
+        course.sent(&mut call.headers);
         let auth = self.upstream.config.profile.auth;
         let response = match timeout_at(first, self.client.send(call, auth, self.key.as_ref())).await {
             Ok(Ok(response)) => response,
@@ -270,11 +268,9 @@ impl Attempt<'_> {
         let mut begun = Vec::new();
         let seen = reader.recite(events, &mut begun);
         course.content(seen.content.unwrap_or_default());
+        course.stopped(seen.stop);
         if let Some(usage) = seen.usage {
             course.usage(usage);
-        }
-        if let Some(stop) = seen.stop {
-            course.stopped(stop);
         }
         Ok(OpenStream {
             response: None,

@@ -13,7 +13,6 @@ use aipipe_actors::identity::{ModelId, ProviderId};
 use aipipe_actors::ledger::{
     Attempt, CacheUse, Closing, Issued, IssuedHash, LedgerUnavailable, Opening, Outcome, Raise,
 };
-use aipipe_actors::metrics::Completed;
 use aipipe_actors::money::{NanoUsd, Rates, Tokens};
 use aipipe_actors::provider::health::CallReport;
 use aipipe_actors::provider::{self, Ticket};
@@ -22,7 +21,7 @@ use aipipe_actors::routing::digest::Digest;
 use aipipe_actors::routing::evidence::Verdict;
 use aipipe_actors::tenant::account::{Admission, Reservation};
 use aipipe_actors::tenant::answers::CachedAnswer;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -33,9 +32,10 @@ use super::failure::Failure;
 use super::lessons::verdict;
 use super::refusal::Refusal;
 use super::tenants::Live;
+use super::told::{self, End};
 use crate::dialects::conversation::{Stop, Usage};
 use crate::dialects::form::Form;
-use crate::telemetry::{Ended, Ending};
+use crate::telemetry::traces::{self, RequestSpan, SpanId};
 
 /// Bytes of JSON text that make an output token, where a provider gives no figures: between English prose (4.2) and code (3.4).
 const BYTES_PER_TOKEN: u64 = 4;
@@ -60,12 +60,14 @@ struct Call {
     status: Option<StatusCode>,
     ttft: Option<Duration>,
     usage: Option<Usage>,
-    /// Why the answer ended, as far as that is known.
-    stop: Option<Stop>,
     content_bytes: u64,
     /// Of these, what came after the figures in `usage`.
     uncounted_bytes: u64,
     issued: Vec<IssuedHash>,
+    /// Why the answer ended.
+    stop: Option<Stop>,
+    /// What the provider knows it by in a trace.
+    span: Option<SpanId>,
 }
 
 /// What a call comes to.
@@ -93,6 +95,8 @@ pub struct Course {
     admission: Option<Admission>,
     /// What is in memory for it: the client's body, and an answer that is read as a whole.
     buffered: Held,
+    /// Its span, where traces are made.
+    span: Option<Arc<RequestSpan>>,
     _presence: Presence,
 }
 
@@ -119,8 +123,18 @@ impl Course {
             ttft: None,
             admission: None,
             buffered,
+            span: None,
             _presence: presence,
         }
+    }
+
+    /// With the span that tells of it.
+    pub fn traced(mut self, span: Option<Arc<RequestSpan>>) -> Self {
+        if let Some(span) = &span {
+            span.scanned(&self.digest);
+        }
+        self.span = span;
+        self
     }
 
     /// The request.
@@ -181,10 +195,11 @@ impl Course {
             status: None,
             ttft: None,
             usage: None,
-            stop: None,
             content_bytes: 0,
             uncounted_bytes: 0,
             issued: Vec::new(),
+            stop: None,
+            span: self.span.as_ref().map(|span| span.call_id()),
         });
         Ok(())
     }
@@ -223,10 +238,19 @@ impl Course {
         }
     }
 
-    /// The request is on its way to the provider.
-    pub fn sent(&mut self) {
+    /// The request is on its way to the provider, with these headers.
+    pub fn sent(&mut self, headers: &mut HeaderMap) {
+        let Some(call) = &mut self.call else { return };
+        call.sent = true;
+        if let (Some(span), Some(id)) = (&self.span, call.span) {
+            span.continue_in(id, headers);
+        }
+    }
+
+    /// The answer, or one of its choices, says why it ended.
+    pub fn stopped(&mut self, stop: Option<Stop>) {
         if let Some(call) = &mut self.call {
-            call.sent = true;
+            call.stop = stop.or(call.stop);
         }
     }
 
@@ -263,13 +287,6 @@ impl Course {
         if let Some(call) = &mut self.call {
             call.usage = Some(usage);
             call.uncounted_bytes = 0;
-        }
-    }
-
-    /// The answer, or one choice of it, says why it ended; of several the one that was cut off counts.
-    pub fn stopped(&mut self, stop: Stop) {
-        if let Some(call) = self.call.as_mut().filter(|call| call.stop != Some(Stop::Length)) {
-            call.stop = Some(stop);
         }
     }
 
@@ -368,6 +385,23 @@ impl Course {
             rates: bill.rates,
             cost: bill.cost,
             fault: fault.map(|(fault, _)| fault.name().to_owned()),
+        });
+        self.trace(&call);
+    }
+
+    /// The call that has just ended becomes a span.
+    fn trace(&self, call: &Call) {
+        let (Some(span), Some(id), Some(attempt)) = (&self.span, call.span, self.attempts.last()) else { return };
+        let setup = self.gateway.setup.load();
+        let provider = setup.upstreams.get(&attempt.provider).map(|upstream| &upstream.config);
+        span.called(&traces::Call {
+            id,
+            attempt,
+            number: self.attempts.len(),
+            started: call.started,
+            first_content: call.ttft,
+            stop: call.stop,
+            provider: provider.map(|provider| (provider.profile.dialect, &provider.base_url)),
         });
     }
 
@@ -528,47 +562,10 @@ impl Course {
         Some(setup.config.routing.baseline.as_ref()?.rates?.cost(tokens))
     }
 
-    /// Metrics, the aggregator and the log hear of the end.
     fn tell(&self, closing: &Closing, latency: Duration) {
-        self.gateway.meters.cache(self.cache);
-        self.gateway.meters.ended(&Ended {
-            tenant: &closing.tenant,
-            provider: &closing.provider,
-            model: &closing.model,
-            ending: Ending::from(closing.outcome),
-            latency,
-            ttft: self.ttft,
-            tokens: closing.tokens,
-            cost: closing.cost,
-            saved: closing.saved,
-        });
-        let completed = Completed {
-            provider: closing.provider.clone(),
-            model: closing.model.clone(),
-            outcome: closing.outcome,
-            latency,
-            ttft: self.ttft,
-            tokens: closing.tokens,
-            cost: closing.cost,
-        };
-        if self.gateway.aggregator.address.cast(completed).is_err() {
-            tracing::debug!("the metrics aggregator is too busy to hear of a request's end");
-        }
-        tracing::info!(
-            request_id = %closing.request_id,
-            tenant = closing.tenant.as_str(),
-            provider = closing.provider.as_str(),
-            model = closing.model.as_str(),
-            outcome = closing.outcome.as_str(),
-            cache = self.cache.as_str(),
-            attempts = closing.attempts.len(),
-            input_tokens = closing.tokens.input,
-            output_tokens = closing.tokens.output,
-            cost_usd = %closing.cost,
-            latency_ms = closing.latency_ms,
-            ttft_ms = closing.ttft_ms,
-            "request"
-        );
+        let complexity = self.decision.as_ref().map_or(0.0, |decision| decision.complexity);
+        let end = End { closing, complexity, cache: self.cache, latency, ttft: self.ttft };
+        told::tell(&self.gateway, &end, self.span.as_deref());
     }
 }
 

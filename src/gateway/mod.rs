@@ -37,6 +37,7 @@ pub mod sessions;
 pub mod start;
 pub mod tenants;
 pub mod tokens;
+mod told;
 pub mod upstreams;
 pub mod wishes;
 
@@ -58,6 +59,7 @@ use crate::config::{Config, Environment};
 use crate::dialects::scan::PromptHasher;
 use crate::store::Store;
 use crate::telemetry::Meters;
+use crate::telemetry::traces::Tracer;
 use crate::upstream::client::Client;
 use buffers::Buffers;
 use drain::Drain;
@@ -112,6 +114,8 @@ pub struct Gateway {
     pub aggregator: Aggregator,
     /// The counters of `/metrics`.
     pub meters: Meters,
+    /// Makes the spans of requests, where they go somewhere.
+    pub tracer: Option<Arc<Tracer>>,
     /// What is under way.
     pub drain: Arc<Drain>,
     /// How much of bodies is in memory.

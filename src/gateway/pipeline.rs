@@ -33,6 +33,7 @@ use super::{Gateway, Setup};
 use crate::dialects::client::{Addressed, annotate};
 use crate::dialects::conversation::Stop;
 use crate::dialects::surface;
+use crate::telemetry::traces::RequestSpan;
 
 /// Shortest and longest wait before the same model is asked again.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
@@ -55,6 +56,8 @@ pub struct Inbound<'a> {
     pub body: Body,
     /// It is under way.
     pub presence: Presence,
+    /// Its span, where traces are made.
+    pub span: Option<Arc<RequestSpan>>,
 }
 
 impl Gateway {
@@ -63,7 +66,7 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`]: what the client is told instead.
     pub async fn answer(self: &Arc<Self>, inbound: Inbound<'_>) -> Result<Answered, Refusal> {
-        let Inbound { label, arrival, tenant, addressed, sdk_timeout, body, presence } = inbound;
+        let Inbound { label, arrival, tenant, addressed, sdk_timeout, body, presence, span } = inbound;
         let Body { bytes: body, held } = body;
         let setup = self.setup.load_full();
         let surface = surface(label.dialect);
@@ -88,7 +91,7 @@ impl Gateway {
             leader: None,
         };
         let course = Course::new(self.clone(), tenant.clone(), digest.clone(), arrival, (presence, held));
-        journey.travel(course).await
+        journey.travel(course.traced(span)).await
     }
 }
 

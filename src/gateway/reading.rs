@@ -19,15 +19,6 @@ pub struct Translating {
     form: Form,
 }
 
-/// What the events that were written say.
-#[derive(Default)]
-struct Written {
-    /// Bytes of content.
-    content: Option<usize>,
-    usage: Option<Usage>,
-    stop: Option<Stop>,
-}
-
 impl Translating {
     /// Stands before the first event of an answer to this request.
     pub fn new(decoder: Box<dyn StreamDecoder>, request: &dyn ClientRequest, frame: &Frame) -> Self {
@@ -44,31 +35,29 @@ impl Translating {
     /// Tells a whole answer as a stream, all of it but its end.
     pub fn recite(&mut self, events: Vec<Event>, out: &mut Vec<Bytes>) -> Seen {
         self.events = events;
-        let Written { content, usage, stop } = self.write(out);
-        Seen { content, usage, stop, course: Onward::Whole, ..Seen::default() }
+        Seen { course: Onward::Whole, ..self.write(out) }
     }
 
-    /// Writes the events that were read.
-    fn write(&mut self, out: &mut Vec<Bytes>) -> Written {
+    /// Writes the events that were read; tells the bytes of content, the figures and the reason to end among them.
+    fn write(&mut self, out: &mut Vec<Bytes>) -> Seen {
         let mut written = Vec::new();
-        let mut said = Written::default();
+        let mut seen = Seen::default();
         for event in self.events.drain(..) {
             self.form.event(&event);
             if event.is_content() {
-                *said.content.get_or_insert(0) += content_bytes(&event);
+                *seen.content.get_or_insert(0) += content_bytes(&event);
             }
-            match &event {
-                Event::Usage(figures) => said.usage = Some(*figures),
-                Event::Stop { reason, .. } => said.stop = Some(*reason),
-                _ => {}
+            if let Event::Usage(figures) = &event {
+                seen.usage = Some(*figures);
             }
+            seen.stop = event.stop().or(seen.stop);
             self.encoder.event(&event, &mut written);
         }
-        self.usage = said.usage.or(self.usage);
+        self.usage = seen.usage.or(self.usage);
         if !written.is_empty() {
             out.push(Bytes::from(written));
         }
-        said
+        seen
     }
 }
 
@@ -89,14 +78,14 @@ impl StreamReading for Translating {
             return Seen::default();
         }
         let step = self.decoder.event(event.name(), &self.surrogates.join(event.data()), &mut self.events);
-        let Written { content, usage, stop } = self.write(out);
+        let seen = self.write(out);
         let course = match step {
             Ok(Step::Continue) => Onward::More,
             Ok(Step::End) => Onward::Whole,
             Ok(Step::Error(error)) => Onward::Error(error),
             Err(malformed) => Onward::Malformed(malformed),
         };
-        Seen { content, usage, stop, course, ..Seen::default() }
+        Seen { course, ..seen }
     }
 
     fn keep_alive(&mut self, out: &mut Vec<Bytes>) {
@@ -104,10 +93,9 @@ impl StreamReading for Translating {
         self.write(out);
     }
 
-    fn close(&mut self, out: &mut Vec<Bytes>) -> Result<(), Malformed> {
+    fn close(&mut self, out: &mut Vec<Bytes>) -> Result<Option<Stop>, Malformed> {
         self.decoder.close(&mut self.events)?;
-        self.write(out);
-        Ok(())
+        Ok(self.write(out).stop)
     }
 
     fn finish(&mut self, price: Price<'_>, out: &mut Vec<Bytes>) {

@@ -141,7 +141,8 @@ impl Relay {
                     self.read(events.into_iter(), out)?;
                     if self.state != State::Ended {
                         let closed = self.reader.close(out);
-                        closed.map_err(|malformed| Failure::ended_early(&self.model, malformed))?;
+                        let stop = closed.map_err(|malformed| Failure::ended_early(&self.model, malformed))?;
+                        self.course.stopped(stop);
                         self.complete(out);
                     }
                     return Ok(());
@@ -172,9 +173,7 @@ impl Relay {
             if let Some(usage) = seen.usage {
                 self.course.usage(usage);
             }
-            if let Some(stop) = seen.stop {
-                self.course.stopped(stop);
-            }
+            self.course.stopped(seen.stop);
             self.course.issued(seen.issued);
             match seen.course {
                 Onward::More => {}

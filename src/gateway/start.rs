@@ -24,6 +24,7 @@ use super::{Aggregator, Gateway, Setup, Source, counting};
 use crate::config::{self, Change, Config, ConfigErrors, ProviderConfig};
 use crate::dialects::scan::PromptHasher;
 use crate::store::{MasterKeySource, Settings, Store, StoreError};
+use crate::telemetry::traces::Tracer;
 use crate::telemetry::{LabelBounds, Meters, TenantLabel};
 use crate::upstream::client::{Client, NoTls};
 
@@ -35,6 +36,8 @@ const AGGREGATOR_MAILBOX: usize = 65_536;
 const TIDYING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the actors may take to handle what is queued when the gateway ends.
 const ACTOR_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the collector may take for the last spans when the gateway ends.
+const COLLECTOR_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -115,13 +118,17 @@ impl Gateway {
             bounds: CacheBounds::new(cache_limits(&config)),
             clock: clock.clone(),
         };
+        let client = Client::new(config.reliability.connect_timeout)?;
+        let meters = Meters::new(labels(&config));
+        let traces = config.traces.as_ref();
         let gateway = Arc::new(Self {
             ledger: store.ledger(),
             directory: Directory::open(&store, tree).await?,
             tokens: Tokens::open(&store).await?,
             buffers: Buffers::new(config.limits.max_buffered_bytes),
-            client: Client::new(config.reliability.connect_timeout)?,
-            meters: Meters::new(labels(&config)),
+            tracer: traces.map(|traces| Tracer::start(traces, client.clone(), &meters)),
+            client,
+            meters,
             setup: ArcSwap::from_pointee(Setup { upstreams: upstreams(&config), config }),
             store,
             system,
@@ -194,6 +201,9 @@ impl Gateway {
         self.system.shutdown(ACTOR_PATIENCE).await;
         self.save_token_uses().await;
         self.save_lessons().await;
+        if let Some(tracer) = &self.tracer {
+            tracer.close(COLLECTOR_PATIENCE).await;
+        }
         // Whoever still holds the gateway (a probe in flight) closes the store by dropping it.
         if let Ok(gateway) = Arc::try_unwrap(self).map_err(|_| ())
             && tokio::task::spawn_blocking(move || gateway.store.close()).await.is_err()

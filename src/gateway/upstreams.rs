@@ -9,11 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::Url;
 
 use crate::config::{Config, ProviderConfig};
-use crate::dialects::anthropic::Anthropic;
-use crate::dialects::gemini::Gemini;
-use crate::dialects::openai_chat::ChatUpstream;
+use crate::dialects;
 use crate::dialects::translate::{ProviderError, UpstreamDialect};
-use crate::providers::Dialect;
 use crate::upstream::client::Broken;
 
 /// One provider, ready to be called.
@@ -37,12 +34,7 @@ impl Upstream {
         let base = config.base_url.as_str().trim_end_matches('/');
         let is_fixed = !paths.chat.contains("{model}");
         let chat = is_fixed.then(|| Url::parse(&format!("{base}{}", paths.chat)).ok()).flatten();
-        let dialect: Box<dyn UpstreamDialect> = match config.profile.dialect {
-            Dialect::OpenAi => Box::new(ChatUpstream::new(config.profile)),
-            Dialect::Anthropic => Box::new(Anthropic),
-            Dialect::Gemini => Box::new(Gemini),
-        };
-        Self { config: config.clone(), dialect, headers, chat }
+        Self { config: config.clone(), dialect: dialects::upstream(&config.profile), headers, chat }
     }
 
     /// The address of a path below the base URL.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::ClientDialect;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use crate::gateway::refusal::Refusal;
 use crate::gateway::sessions::Session;
 use crate::gateway::tenants::Live;
 use crate::gateway::wishes;
+use crate::telemetry::traces::{Entry, RequestSpan, Tracer};
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
@@ -59,8 +60,11 @@ pub(super) async fn embeddings(State(gateway): State<Arc<Gateway>>, request: Req
 pub(super) async fn generate(gateway: &Arc<Gateway>, entrance: Entrance<'_>, request: Request) -> Response {
     let arrival = Arrival { instant: Instant::now(), at: gateway.clock.now() };
     let request_id = RequestId::generate();
+    let span =
+        gateway.tracer.as_ref().map(|tracer| begin_span(tracer, request_id, arrival, entrance.dialect, &request));
     let mut tenant = None;
-    let mut response = match answered(gateway, request_id, arrival, &entrance, request, &mut tenant).await {
+    let came = Came { request_id, arrival, span: span.clone() };
+    let mut response = match answered(gateway, came, &entrance, request, &mut tenant).await {
         Ok(answered) => reply::answer(request_id, answered, entrance.framing),
         Err(refusal) => {
             tracing::info!(
@@ -70,6 +74,9 @@ pub(super) async fn generate(gateway: &Arc<Gateway>, entrance: Entrance<'_>, req
                 param = refusal.param,
                 "refused"
             );
+            if let Some(span) = &span {
+                span.refused(refusal.status, &refusal.code);
+            }
             reply::refusal(entrance.dialect, request_id, &refusal)
         }
     };
@@ -96,10 +103,29 @@ pub(super) fn along(dialect: ClientDialect, headers: &HeaderMap) -> HeaderMap {
     along
 }
 
-async fn answered(
-    gateway: &Arc<Gateway>,
+/// A request that has just arrived.
+struct Came {
     request_id: RequestId,
     arrival: Arrival,
+    span: Option<Arc<RequestSpan>>,
+}
+
+fn begin_span(
+    tracer: &Arc<Tracer>,
+    request_id: RequestId,
+    arrival: Arrival,
+    dialect: ClientDialect,
+    request: &Request,
+) -> Arc<RequestSpan> {
+    let route = request.extensions().get::<MatchedPath>().map_or("/", MatchedPath::as_str);
+    let arrival = (arrival.instant, arrival.at);
+    let path = request.uri().path();
+    tracer.request(&Entry { request_id, dialect, route, path, headers: request.headers(), arrival })
+}
+
+async fn answered(
+    gateway: &Arc<Gateway>,
+    Came { request_id, arrival, span }: Came,
     entrance: &Entrance<'_>,
     request: Request,
     asking: &mut Option<Arc<Live>>,
@@ -122,5 +148,6 @@ async fn answered(
     let sdk_timeout = wishes::sdk_timeout(&parts.headers);
     let session = Session::from_headers(&parts.headers).map_err(rejected)?;
     let label = Label { request_id, dialect: entrance.dialect, wishes, along, session };
-    gateway.answer(Inbound { label, arrival, tenant, addressed: entrance.addressed, sdk_timeout, body, presence }).await
+    let addressed = entrance.addressed;
+    gateway.answer(Inbound { label, arrival, tenant, addressed, sdk_timeout, body, presence, span }).await
 }

@@ -165,6 +165,7 @@ pub struct Meters {
     rejected: RwLock<HashMap<Option<TenantOrNone>, Counter>>,
     overhead: Histogram,
     cache: CacheCounters,
+    spans: SpanCounters,
 }
 
 impl Meters {
@@ -175,6 +176,7 @@ impl Meters {
         let overhead = Histogram::new(names::OVERHEAD_BUCKETS);
         names::OVERHEAD.register(&mut registry, overhead.clone());
         let cache = CacheCounters::register(&mut registry);
+        let spans = SpanCounters::register(&mut registry);
         let meters = Self {
             registry,
             families,
@@ -183,6 +185,7 @@ impl Meters {
             rejected: RwLock::default(),
             overhead,
             cache,
+            spans,
         };
         meters.rebind(labels);
         meters
@@ -232,6 +235,11 @@ impl Meters {
             CacheUse::Miss => self.cache.miss.inc(),
             CacheUse::Off => self.cache.off.inc(),
         };
+    }
+
+    /// What becomes of the spans of traces is counted here.
+    pub(super) fn spans(&self) -> SpanCounters {
+        self.spans.clone()
     }
 
     /// The text for a scraper, of type [`CONTENT_TYPE`].
@@ -366,6 +374,24 @@ impl CacheCounters {
         names::CACHE_REQUESTS.register(registry, family.clone());
         let counter = |result: CacheUse| family.get_or_create_owned(&vec![("result", result.as_str().to_owned())]);
         Self { hit: counter(CacheUse::Hit), miss: counter(CacheUse::Miss), off: counter(CacheUse::Off) }
+    }
+}
+
+/// What became of the spans of traces.
+#[derive(Debug, Clone)]
+pub(super) struct SpanCounters {
+    /// The collector has them.
+    pub(super) exported: Counter,
+    /// The queue was full, or the collector did not take them.
+    pub(super) dropped: Counter,
+}
+
+impl SpanCounters {
+    fn register(registry: &mut Registry) -> Self {
+        let family: Family<Labels, Counter> = Family::default();
+        names::SPANS.register(registry, family.clone());
+        let counter = |result: &str| family.get_or_create_owned(&vec![("result", result.to_owned())]);
+        Self { exported: counter("exported"), dropped: counter("dropped") }
     }
 }
 

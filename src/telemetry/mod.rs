@@ -4,13 +4,15 @@
 //!   gateways count side by side in one process. Requests reach it through typed methods alone; what only has a value at the moment of a
 //!   scrape (queues, circuits, the tree of actors) is handed over as [`Live`] when the text is written. The names stand in one table,
 //!   which no other room can see: a metric under a name of its own cannot be made elsewhere.
+//! - [`traces`]: spans for an OpenTelemetry collector, where one is named.
 //! - [`log`]: where `tracing` goes. Lines leave through a bounded queue and a thread of its own: a terminal or pipe that nobody reads
 //!   costs lines, which are counted and reported, and never a worker's time.
 //!
-//! Neither ever sees a prompt or a key: they are given names, counts and times.
+//! None of them ever sees a prompt or a key: they are given names, counts and times.
 
 pub mod log;
 pub mod metrics;
+pub mod traces;
 
 mod json_lines;
 mod live;

@@ -46,6 +46,8 @@ pub(super) const CIRCUIT_STATE: Name =
     Name::new("aipipe_provider_circuit_state", "The worst circuit of the provider: 0 closed, 1 half open, 2 open");
 pub(super) const CACHE_REQUESTS: Name =
     Name::new("aipipe_cache_requests_total", "Requests by what the cache had to do with them");
+pub(super) const SPANS: Name =
+    Name::new("aipipe_spans_total", "Spans of traces, by whether the collector has them or they were dropped");
 pub(super) const ACTOR_RESTARTS: Name =
     Name::new("aipipe_actor_restarts_total", "Restarts of actors; all tenants' actors together");
 pub(super) const MAILBOX_DEPTH: Name =

@@ -113,7 +113,7 @@ impl Client {
     ) -> Result<reqwest::Response, Broken> {
         let Call { url, mut headers, body } = call;
         if method == Method::POST {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
         }
         authenticate(&mut headers, auth, key)?;
         let call = self.reaching(&url).request(method, url).headers(headers).body(body);

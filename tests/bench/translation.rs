@@ -7,14 +7,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use aipipe::config::{self, Environment};
-use aipipe::dialects::anthropic::Anthropic;
 use aipipe::dialects::client::{Addressed, Chosen, Frame, StreamReading, Target};
 use aipipe::dialects::conversation::{Event, Stop, Usage};
-use aipipe::dialects::gemini::Gemini;
 use aipipe::dialects::issued::Holdings;
-use aipipe::dialects::openai_chat::ChatUpstream;
-use aipipe::dialects::surface;
-use aipipe::dialects::translate::{Undo, UpstreamDialect};
+use aipipe::dialects::translate::Undo;
+use aipipe::dialects::{surface, upstream};
 use aipipe::gateway::reading::Translating;
 use aipipe::providers::{BuiltIn, Dialect, built_in};
 use aipipe::upstream::sse::SseDecoder;
@@ -116,7 +113,7 @@ fn request(pair: &Pair, provider: &BuiltIn, model: &Model, body: &[u8]) -> anyho
         let holdings = Holdings::default();
         request.pass(&Target { model, chosen: Chosen::Named, profile: &provider.profile, holdings: &holdings }).body
     } else {
-        upstream(provider).encode_request(&request.decode()?.conversation, model)?.body
+        upstream(&provider.profile).encode_request(&request.decode()?.conversation, model)?.body
     };
     ensure!(body.len() > REQUEST_BYTES / 2, "a request was lost on the way");
     black_box(body);
@@ -130,7 +127,7 @@ fn stream(pair: &Pair, provider: &BuiltIn, events: &[Bytes]) -> anyhow::Result<(
     let mut reader: Box<dyn StreamReading> = if surface.is_spoken_by(&provider.profile) {
         request.passing(&provider.profile)
     } else {
-        let decoder = upstream(provider).stream_decoder("provider/model", Undo::default());
+        let decoder = upstream(&provider.profile).stream_decoder("provider/model", Undo::default());
         Box::new(Translating::new(decoder, &*request, &frame()))
     };
     let price = |_: &Usage| Some(NanoUsd(1));
@@ -146,14 +143,6 @@ fn stream(pair: &Pair, provider: &BuiltIn, events: &[Bytes]) -> anyhow::Result<(
     ensure!(out.len() > DELTAS, "a stream was lost on the way");
     black_box(out);
     Ok(())
-}
-
-fn upstream(provider: &BuiltIn) -> Box<dyn UpstreamDialect> {
-    match provider.profile.dialect {
-        Dialect::OpenAi => Box::new(ChatUpstream::new(provider.profile)),
-        Dialect::Anthropic => Box::new(Anthropic),
-        Dialect::Gemini => Box::new(Gemini),
-    }
 }
 
 /// The events of a provider's stream, as its own clients are written them.

@@ -40,5 +40,7 @@ mod sdks;
 mod sent;
 mod support;
 mod tenants;
+mod top;
+mod traces;
 mod walls;
 mod wire;

@@ -26,6 +26,9 @@ pub(super) struct Arguments {
     /// Call no provider
     #[arg(long)]
     offline: bool,
+    /// Only ask whether a gateway lives at the configured address, as a container's health check does
+    #[arg(long, conflicts_with = "offline")]
+    alive: bool,
 }
 
 /// How something was found.
@@ -85,6 +88,15 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if arguments.alive {
+        return match runtime.block_on(reach::alive(&config)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("aipipe: {why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let configured = source.file.map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
     let mut findings = vec![Finding::good("configuration", configured)];
     findings.extend(keys(&config));

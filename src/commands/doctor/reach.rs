@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
+use tokio::time::timeout;
 
 use super::Finding;
 use crate::config::{Config, ProviderConfig};
 use crate::gateway::upstreams::{Upstream, upstreams};
+use crate::providers::Auth;
 use crate::upstream::client::{Call, Client};
 
 /// How long an answer may take.
@@ -91,6 +93,21 @@ fn clock(ahead: Vec<i64>) -> Option<Finding> {
     }
     let found = format!("{} s {} the providers'", ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" });
     Some(Finding::bad("clock", found, "let it be set by NTP: budgets and the ledger go by it"))
+}
+
+/// Whether a gateway lives at the configured address, or why not.
+pub(super) async fn alive(config: &Config) -> Result<(), String> {
+    let addr = config.server.addr;
+    let client = Client::new(config.reliability.connect_timeout).map_err(|error| error.to_string())?;
+    let url = format!("http://{addr}/healthz").parse().map_err(|error| format!("{addr}: {error}"))?;
+    let call = Call { url, headers: HeaderMap::new(), body: Bytes::new() };
+    let asked = timeout(PATIENCE, client.request(Method::GET, call, Auth::Bearer, None)).await;
+    match asked {
+        Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
+        Ok(Ok(answer)) => Err(format!("{addr} answers {}", answer.status())),
+        Ok(Err(broken)) => Err(format!("{addr}: {broken}")),
+        Err(_) => Err(format!("{addr} does not answer")),
+    }
 }
 
 /// Whether a gateway answers at the configured address.

@@ -14,7 +14,7 @@ use crate::dialects::client::{
     Addressed, AnswerFacts, ClientRequest, ClientSurface, Decoded, Facts, Frame, Onward, Prepared, Price, Seen,
     StreamReading, Target,
 };
-use crate::dialects::conversation::Answer;
+use crate::dialects::conversation::{Answer, Stop};
 use crate::dialects::form::Form;
 use crate::dialects::scan::PromptHasher;
 use crate::dialects::translate::{AnswerError, ClientError, InvalidRequest, Malformed, StreamEncoder};
@@ -190,8 +190,8 @@ impl StreamReading for Passing {
         Seen { content, usage: facts.usage, stop: facts.stop, course, ..Seen::default() }
     }
 
-    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {
-        self.scanner.close()
+    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<Option<Stop>, Malformed> {
+        self.scanner.close().map(|()| None)
     }
 
     fn finish(&mut self, price: Price<'_>, out: &mut Vec<Bytes>) {

@@ -6,6 +6,7 @@ use http::StatusCode;
 use super::reading::{self, EventReading};
 use super::{error, form};
 use crate::dialects::client::{Onward, Price, Seen, StreamReading};
+use crate::dialects::conversation::Stop;
 use crate::dialects::form::Form;
 use crate::dialects::openai_chat::error::within_answer;
 use crate::dialects::splice::Splice;
@@ -87,8 +88,8 @@ impl StreamReading for Passing {
         seen
     }
 
-    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {
-        if self.is_whole { Ok(()) } else { Err(Malformed("the stream closed before response.completed".to_owned())) }
+    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<Option<Stop>, Malformed> {
+        if self.is_whole { Ok(None) } else { Err(Malformed("the stream closed before response.completed".to_owned())) }
     }
 
     fn finish(&mut self, _: Price<'_>, _: &mut Vec<Bytes>) {

@@ -194,6 +194,8 @@ fn every_metric_of_the_contract_is_there_with_its_type_and_nothing_else() {
             ("aipipe_request_duration_seconds", "histogram"),
             ("aipipe_requests_total", "counter"),
             ("aipipe_saved_usd_total", "counter"),
+            // Beside those of the contract.
+            ("aipipe_spans_total", "counter"),
             ("aipipe_time_to_first_token_seconds", "histogram"),
             ("aipipe_tokens_total", "counter"),
         ]

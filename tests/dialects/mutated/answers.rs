@@ -3,6 +3,7 @@
 use aipipe::dialects;
 use aipipe::dialects::client::{Addressed, annotate};
 use aipipe::dialects::translate::{AnswerError, Undo};
+use aipipe::dialects::upstream;
 use aipipe::providers::BUILT_IN;
 use aipipe_actors::money::NanoUsd;
 use aipipe_actors::routing::digest::ClientDialect;
@@ -10,7 +11,7 @@ use http::StatusCode;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::{CLIENTS, Corpus, FEW, assert_bounded, frame, is_json, plain_request, upstream};
+use super::{CLIENTS, Corpus, FEW, assert_bounded, frame, is_json, plain_request};
 use crate::mutation;
 use crate::mutation::json::Spoiling;
 
@@ -33,7 +34,7 @@ fn check(dialect: ClientDialect, body: &[u8], undo: &Undo) -> Result<bool, TestC
         return Ok(is_read);
     }
     for profile in speakers.map(|provider| provider.profile) {
-        let upstream = upstream(profile);
+        let upstream = upstream(&profile);
         match upstream.decode_answer(body, "openai/target", undo) {
             Ok(answer) => {
                 for client in CLIENTS {

@@ -7,14 +7,9 @@ mod answers;
 mod requests;
 mod streams;
 
-use aipipe::dialects::anthropic::Anthropic;
 use aipipe::dialects::client::{Addressed, ClientRequest, Frame};
 use aipipe::dialects::conversation::{Answer, Choice, Event, Opaque, Part, Stop, Thought, ToolCall, Usage};
-use aipipe::dialects::gemini::Gemini;
-use aipipe::dialects::openai_chat::ChatUpstream;
 use aipipe::dialects::surface;
-use aipipe::dialects::translate::UpstreamDialect;
-use aipipe::providers::{Dialect, Profile};
 use aipipe_actors::identity::RequestId;
 use aipipe_actors::money::Tokens;
 use aipipe_actors::routing::digest::ClientDialect;
@@ -136,15 +131,6 @@ fn streamed(request: &dyn ClientRequest) -> Vec<u8> {
 
 fn frame() -> Frame {
     Frame { request_id: RequestId::generate(), created: 1 }
-}
-
-/// How a provider with this profile is read and written.
-fn upstream(profile: Profile) -> Box<dyn UpstreamDialect> {
-    match profile.dialect {
-        Dialect::OpenAi => Box::new(ChatUpstream::new(profile)),
-        Dialect::Anthropic => Box::new(Anthropic),
-        Dialect::Gemini => Box::new(Gemini),
-    }
 }
 
 fn is_json(bytes: &[u8]) -> bool {

@@ -6,7 +6,7 @@ use aipipe::config::{self, Environment};
 use aipipe::dialects::client::{Addressed, Chosen, ClientRequest, Target};
 use aipipe::dialects::issued::Holdings;
 use aipipe::dialects::scan::PromptHasher;
-use aipipe::dialects::surface;
+use aipipe::dialects::{surface, upstream};
 use aipipe::providers::BUILT_IN;
 use aipipe_actors::catalogue::Model;
 use aipipe_actors::routing::digest::ClientDialect;
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::Value;
 
-use super::{Corpus, FEW, answer, assert_bounded, frame, is_json, streamed, upstream};
+use super::{Corpus, FEW, answer, assert_bounded, frame, is_json, streamed};
 use crate::mutation;
 use crate::mutation::json::Spoiling;
 
@@ -84,7 +84,7 @@ fn translate(request: &dyn ClientRequest, body: &[u8], models: &Models, which: I
     };
     for provider in BUILT_IN {
         let model = models.at(provider.name, which);
-        match upstream(provider.profile).encode_request(&decoded.conversation, model) {
+        match upstream(&provider.profile).encode_request(&decoded.conversation, model) {
             Ok(encoded) => {
                 prop_assert!(is_json(&encoded.body), "{}: {:?}", provider.name, encoded.body);
                 assert_bounded(encoded.body.len(), body.len())?;

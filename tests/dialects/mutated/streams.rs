@@ -1,8 +1,8 @@
 //! Providers' streams.
 
 use aipipe::dialects::client::{Addressed, ClientSurface, Onward, StreamReading};
-use aipipe::dialects::surface;
 use aipipe::dialects::translate::{ClientError, Undo};
+use aipipe::dialects::{surface, upstream};
 use aipipe::gateway::reading::Translating;
 use aipipe::providers::{BUILT_IN, Profile};
 use aipipe::upstream::sse::SseDecoder;
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::Value;
 
-use super::{CLIENTS, Corpus, FEW, assert_bounded, frame, is_json, plain_request, upstream};
+use super::{CLIENTS, Corpus, FEW, assert_bounded, frame, is_json, plain_request};
 use crate::mutation;
 use crate::mutation::stream::StreamSpoiling;
 
@@ -100,7 +100,7 @@ fn check(pieces: &[Bytes], profile: Profile, client: ClientDialect, undo: Undo) 
         assert_bounded(told.bytes.len(), came)?;
         return Ok(told.is_whole);
     }
-    let decoder = upstream(profile).stream_decoder("openai/target", undo);
+    let decoder = upstream(&profile).stream_decoder("openai/target", undo);
     let mut reader = Translating::new(decoder, &*request, &frame());
     let told = relay(pieces, &mut reader, surface);
     assert_bounded(told.bytes.len(), came)?;

@@ -8,6 +8,7 @@ use crate::dialects::anthropic::block::{Calls, stop_of};
 use crate::dialects::anthropic::error::read_envelope;
 use crate::dialects::anthropic::usage::Count;
 use crate::dialects::client::{Onward, Price, Seen, StreamReading};
+use crate::dialects::conversation::Stop;
 use crate::dialects::form::Form;
 use crate::dialects::splice::Splice;
 use crate::dialects::translate::Malformed;
@@ -50,10 +51,11 @@ impl StreamReading for Passing {
         }
         form::read(data, &mut self.form);
         let ends = kind == "message_stop";
-        let stop = reading.stop_reason.map(|reason| stop_of(&reason.decode(), Calls::None));
         let tells_end = kind == "message_delta";
         let commits = reading.has_content || reading.stop_reason.is_some() || ends;
         let content = commits.then_some(reading.content_bytes);
+        // Which calls came before it is not known here; the reason alone says nearly as much.
+        let stop = reading.stop_reason.as_ref().map(|reason| stop_of(reason.raw(), Calls::None));
         let mut usage = None;
         if reading.usage.is_some() {
             reading.take_usage(data, &mut self.count);
@@ -73,8 +75,8 @@ impl StreamReading for Passing {
         Seen { content, usage, stop, course, ..Seen::default() }
     }
 
-    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {
-        if self.is_whole { Ok(()) } else { Err(Malformed("the stream closed before message_stop".to_owned())) }
+    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<Option<Stop>, Malformed> {
+        if self.is_whole { Ok(None) } else { Err(Malformed("the stream closed before message_stop".to_owned())) }
     }
 
     fn finish(&mut self, _: Price<'_>, _: &mut Vec<Bytes>) {

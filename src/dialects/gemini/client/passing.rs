@@ -59,8 +59,9 @@ impl StreamReading for Passing {
         seen
     }
 
-    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<(), Malformed> {
-        self.reader.close(&mut self.events)
+    fn close(&mut self, _: &mut Vec<Bytes>) -> Result<Option<Stop>, Malformed> {
+        self.reader.close(&mut self.events)?;
+        Ok(self.events.iter().find_map(Event::stop))
     }
 
     // Figures and end have passed with the last piece.
