@@ -9,6 +9,7 @@
 
 mod answer;
 mod error;
+mod following;
 mod object;
 mod pass;
 mod passing;
