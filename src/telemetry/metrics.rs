@@ -165,6 +165,8 @@ pub struct Meters {
     rejected: RwLock<HashMap<Option<TenantOrNone>, Counter>>,
     overhead: Histogram,
     cache: CacheCounters,
+    rescues: TwoWays,
+    hedges: TwoWays,
 }
 
 impl Meters {
@@ -175,6 +177,8 @@ impl Meters {
         let overhead = Histogram::new(names::OVERHEAD_BUCKETS);
         names::OVERHEAD.register(&mut registry, overhead.clone());
         let cache = CacheCounters::register(&mut registry);
+        let rescues = TwoWays::register(&mut registry, &names::RESCUES, ["continued", "failed"]);
+        let hedges = TwoWays::register(&mut registry, &names::HEDGES, ["first", "cancelled"]);
         let meters = Self {
             registry,
             families,
@@ -183,6 +187,8 @@ impl Meters {
             rejected: RwLock::default(),
             overhead,
             cache,
+            rescues,
+            hedges,
         };
         meters.rebind(labels);
         meters
@@ -232,6 +238,16 @@ impl Meters {
             CacheUse::Miss => self.cache.miss.inc(),
             CacheUse::Off => self.cache.off.inc(),
         };
+    }
+
+    /// Counts a stream that broke after its first content and was to be continued.
+    pub fn rescued(&self, is_continued: bool) {
+        self.rescues.count(is_continued);
+    }
+
+    /// Counts a second call beside one that was slow to begin, when one of the two has begun or failed.
+    pub fn hedged(&self, came_first: bool) {
+        self.hedges.count(came_first);
     }
 
     /// The text for a scraper, of type [`CONTENT_TYPE`].
@@ -350,6 +366,30 @@ impl Series {
         }
         self.cost.add(ended.cost);
         self.saved.add(ended.saved);
+    }
+}
+
+/// What ends in one of two ways, as the label `result` says it.
+#[derive(Debug)]
+struct TwoWays {
+    yes: Counter,
+    no: Counter,
+}
+
+impl TwoWays {
+    fn register(registry: &mut Registry, name: &names::Name, [yes, no]: [&str; 2]) -> Self {
+        let family: Family<Labels, Counter> = Family::default();
+        name.register(registry, family.clone());
+        let counter = |result: &str| family.get_or_create_owned(&vec![("result", result.to_owned())]);
+        Self { yes: counter(yes), no: counter(no) }
+    }
+
+    fn count(&self, is_yes: bool) {
+        if is_yes {
+            self.yes.inc()
+        } else {
+            self.no.inc()
+        };
     }
 }
 

@@ -46,6 +46,14 @@ pub(super) const CIRCUIT_STATE: Name =
     Name::new("aipipe_provider_circuit_state", "The worst circuit of the provider: 0 closed, 1 half open, 2 open");
 pub(super) const CACHE_REQUESTS: Name =
     Name::new("aipipe_cache_requests_total", "Requests by what the cache had to do with them");
+pub(super) const RESCUES: Name = Name::new(
+    "aipipe_rescues_total",
+    "Streams that broke after their first content and were to be continued, by whether another model did",
+);
+pub(super) const HEDGES: Name = Name::new(
+    "aipipe_hedges_total",
+    "Second calls beside one that was slow to begin, by whether their content came first",
+);
 pub(super) const ACTOR_RESTARTS: Name =
     Name::new("aipipe_actor_restarts_total", "Restarts of actors; all tenants' actors together");
 pub(super) const MAILBOX_DEPTH: Name =
