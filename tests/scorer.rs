@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::sync::LazyLock;
 
 use aipipe::config::shipped_weights;
 use aipipe::dialects::openai_chat::scan::scan;
-use aipipe_actors::routing::complexity::{Assessment, assess};
+use aipipe_actors::routing::complexity::{Assessment, Weights, assess};
 use aipipe_actors::routing::decision::Basis;
 use aipipe_actors::routing::signals::{Features, Measure};
 use serde_json::{Value, json};
@@ -25,7 +26,8 @@ fn body(row: &Value) -> Vec<u8> {
 fn judge(row: &Value) -> (Features, Assessment) {
     let body = body(row);
     let features = Features::measure(&scan(&body).unwrap().found.ask().view());
-    (features, assess(&features, &shipped_weights(), 0.1))
+    static WEIGHTS: LazyLock<Weights> = LazyLock::new(shipped_weights);
+    (features, assess(&features, &WEIGHTS, 0.1))
 }
 
 /// The shipped complexity of a conversation in which only the user speaks.

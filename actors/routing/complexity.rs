@@ -9,15 +9,11 @@ use serde::Deserialize;
 use super::decision::Basis;
 use super::signals::{Features, Measure, Signals};
 
-/// What a tree looks at.
+/// What a tree looks at, as its place among the [`Values`]: a count as it is (`maths`), or for each thousand words of the ask
+/// (`maths/words`).
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
-enum Input {
-    /// A count as it is: `maths`.
-    Count(Measure),
-    /// A count for each thousand words of the ask: `maths/words`.
-    Share(Measure),
-}
+struct Input(usize);
 
 impl TryFrom<String> for Input {
     type Error = String;
@@ -28,19 +24,27 @@ impl TryFrom<String> for Input {
             None => (text.as_str(), false),
         };
         let measure = Measure::named(name).ok_or_else(|| format!("nothing is counted under the name `{name}`"))?;
-        Ok(if share { Self::Share(measure) } else { Self::Count(measure) })
+        Ok(Self(measure as usize + if share { Measure::COUNT } else { 0 }))
     }
 }
 
-impl Input {
-    fn of(self, features: &Features) -> f64 {
-        match self {
-            Self::Count(measure) => f64::from(features.get(measure)),
-            Self::Share(measure) => {
-                let words = f64::from(features.get(Measure::Words).max(1));
-                f64::from(features.get(measure)) * 1_000.0 / words
-            }
+/// All that trees may look at, computed once for all of them: the counts, then their shares.
+struct Values([f64; 2 * Measure::COUNT]);
+
+impl Values {
+    fn of(features: &Features) -> Self {
+        let words = f64::from(features.get(Measure::Words).max(1));
+        let mut values = [0.0; 2 * Measure::COUNT];
+        let (counts, shares) = values.split_at_mut(Measure::COUNT);
+        for ((count, share), &counted) in counts.iter_mut().zip(shares).zip(features.counts()) {
+            *count = f64::from(counted);
+            *share = *count * 1_000.0 / words;
         }
+        Self(values)
+    }
+
+    fn exceeds(&self, input: Input, threshold: f64) -> bool {
+        self.0.get(input.0).is_some_and(|&value| value > threshold)
     }
 }
 
@@ -55,11 +59,9 @@ struct Tree {
 }
 
 impl Tree {
-    fn of(&self, features: &Features) -> f64 {
-        let leaf = self
-            .above
-            .iter()
-            .fold(0, |leaf, (input, threshold)| leaf * 2 + usize::from(input.of(features) > *threshold));
+    fn of(&self, values: &Values) -> f64 {
+        let answer = |leaf, &(input, threshold)| leaf * 2 + usize::from(values.exceeds(input, threshold));
+        let leaf = self.above.iter().fold(0, answer);
         self.add.get(leaf).copied().unwrap_or(0.0)
     }
 }
@@ -135,7 +137,8 @@ impl Weights {
             + self.signals.keywords * signals.keywords
             + self.signals.structure * signals.structure
             + self.signals.depth * signals.depth;
-        self.bias + weighted + self.trees.iter().map(|tree| tree.of(features)).sum::<f64>()
+        let values = Values::of(features);
+        self.bias + weighted + self.trees.iter().map(|tree| tree.of(&values)).sum::<f64>()
     }
 
     /// What each thing counted adds to the log-odds: how much lower they would be without it, the strongest first.

@@ -445,9 +445,9 @@ impl Course {
         }
         tracing::info!(
             request_id = %closing.request_id,
-            tenant = %closing.tenant,
-            provider = %closing.provider,
-            model = %closing.model,
+            tenant = closing.tenant.as_str(),
+            provider = closing.provider.as_str(),
+            model = closing.model.as_str(),
             outcome = closing.outcome.as_str(),
             cache = self.cache.as_str(),
             attempts = closing.attempts.len(),

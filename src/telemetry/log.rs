@@ -13,6 +13,7 @@ use tracing::subscriber::SetGlobalDefaultError;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
+use super::json_lines::JsonLines;
 use super::queue::{self, Closer, Lines, LossReport};
 
 /// What is logged where the operator says nothing.
@@ -117,7 +118,7 @@ fn human(filter: EnvFilter, lines: Lines) -> impl Subscriber + Send + Sync {
 
 fn json(filter: EnvFilter, lines: Lines) -> impl Subscriber + Send + Sync {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines.clone());
-    builder.json().flatten_event(true).with_span_list(false).finish()
+    builder.event_format(JsonLines).finish()
 }
 
 #[cfg(test)]
@@ -125,6 +126,7 @@ mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
+    use serde_json::json;
     use tracing::subscriber::with_default;
 
     use super::*;
@@ -147,7 +149,7 @@ mod tests {
     fn logged(filter: &str, events: impl FnOnce()) -> Vec<serde_json::Value> {
         let kept = Kept::default();
         let (lines, closer) = queue::start(kept.clone(), Format::Json.loss_report()).unwrap();
-        with_default(json(parse_filter(filter).unwrap(), lines), events);
+        with_default(super::json(parse_filter(filter).unwrap(), lines), events);
         drop(closer);
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -157,6 +159,29 @@ mod tests {
         tracing::info!(target: "ractor::actor", "started");
         tracing::debug!(target: "aipipe::http", "detail");
         tracing::info!(target: "aipipe::http", status = 200, "answered");
+    }
+
+    #[test]
+    fn values_of_every_kind_are_json() {
+        let lines = logged("", || {
+            let (quoted, none) = ("a \"quote\"\nand a line", None::<u64>);
+            tracing::info!(quoted, shown = %quoted, debug = ?quoted, signed = -1, share = 0.5, yes = true, none, "said: {quoted}");
+        });
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        let quoted = "a \"quote\"\nand a line";
+        for (name, value) in [
+            ("quoted", json!(quoted)),
+            ("shown", json!(quoted)),
+            ("debug", json!(format!("{quoted:?}"))),
+            ("signed", json!(-1)),
+            ("share", json!(0.5)),
+            ("yes", json!(true)),
+            ("message", json!(format!("said: {quoted}"))),
+        ] {
+            assert_eq!(line[name], value, "{name}");
+        }
+        assert!(line.get("none").is_none(), "{line}");
+        assert!(line["timestamp"].as_str().unwrap().parse::<Timestamp>().is_ok(), "{line}");
     }
 
     fn messages(lines: &[serde_json::Value]) -> Vec<&str> {

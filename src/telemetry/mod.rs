@@ -12,6 +12,7 @@
 pub mod log;
 pub mod metrics;
 
+mod json_lines;
 mod live;
 mod names;
 mod queue;

@@ -1,5 +1,6 @@
 //! The client that all upstream calls share.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aipipe_actors::fault::Fault;
@@ -49,8 +50,10 @@ pub struct Call {
 pub struct Client {
     /// Goes through the proxy that the environment names.
     remote: reqwest::Client,
-    /// For providers on this machine, which no proxy reaches.
-    local: reqwest::Client,
+    /// For providers on this machine, which no proxy reaches. Made when the first of them is called: reading the system's certificates
+    /// takes milliseconds and megabytes, and most gateways call none.
+    local: Arc<OnceLock<reqwest::Client>>,
+    connect_timeout: Duration,
 }
 
 impl Client {
@@ -61,19 +64,7 @@ impl Client {
     pub fn new(connect_timeout: Duration) -> Result<Self, reqwest::Error> {
         // Another part of the process may have installed a provider already; either serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("aipipe/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(connect_timeout)
-                .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .pool_idle_timeout(IDLE_TIME)
-                .tcp_nodelay(true)
-                .tcp_keepalive(Duration::from_secs(30))
-                .http2_adaptive_window(true)
-                // A provider that redirects would carry the key to another host.
-                .redirect(reqwest::redirect::Policy::none())
-        };
-        Ok(Self { remote: builder().build()?, local: builder().no_proxy().build()? })
+        Ok(Self { remote: builder(connect_timeout).build()?, local: Arc::default(), connect_timeout })
     }
 
     /// Sends a call with its key and waits for the head of the answer.
@@ -100,13 +91,33 @@ impl Client {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         authenticate(&mut headers, auth, key)?;
-        let call = self.reaching(&url).request(method, url).headers(headers).body(body);
+        let call = self.reaching(&url)?.request(method, url).headers(headers).body(body);
         call.send().await.map_err(|error| broken(&error))
     }
 
-    fn reaching(&self, url: &Url) -> &reqwest::Client {
-        if is_local(url) { &self.local } else { &self.remote }
+    fn reaching(&self, url: &Url) -> Result<&reqwest::Client, Broken> {
+        if !is_local(url) {
+            return Ok(&self.remote);
+        }
+        if let Some(local) = self.local.get() {
+            return Ok(local);
+        }
+        let local = builder(self.connect_timeout).no_proxy().build().map_err(|error| broken(&error))?;
+        Ok(self.local.get_or_init(|| local))
     }
+}
+
+fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("aipipe/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(connect_timeout)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .pool_idle_timeout(IDLE_TIME)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(30))
+        .http2_adaptive_window(true)
+        // A provider that redirects would carry the key to another host.
+        .redirect(reqwest::redirect::Policy::none())
 }
 
 /// Whether the host is this machine.

@@ -12,6 +12,8 @@ const EVERYDAY: &str = include_str!("everyday.txt");
 const PLACES: usize = 1 << 15;
 /// Words of 64 bits of the filter before it.
 const BEGINNING_WORDS: usize = 512;
+/// Letters of the shortest beginning of a word that means something.
+pub(super) const SHORTEST_BEGINNING: u32 = 3;
 /// Longest entry of a script without spaces, in characters.
 pub(super) const LONGEST_UNSPACED: usize = 7;
 

@@ -1,6 +1,6 @@
 //! Lines that a program printed: tables of commands, panics, compilers' messages, listings of files.
 
-use memchr::memchr_iter;
+use memchr::{memchr_iter, memmem};
 
 /// Beginnings of lines that a program wrote as it failed, or a compiler of what it read.
 const BEGINNINGS: [&str; 24] = [
@@ -79,13 +79,10 @@ fn is_listed(bare: &str) -> bool {
 
 /// A row of columns that stand apart by tabs or several spaces, their head in capitals, or comma-separated values.
 fn is_row(bare: &str) -> bool {
-    let (mut gaps, mut spaces) = (0, 0);
-    for byte in bare.bytes() {
-        spaces = if byte == b' ' { spaces + 1 } else { 0 };
-        gaps += usize::from(spaces == 2 || byte == b'\t');
-    }
+    let gaps = gaps_in(bare.as_bytes());
     let commas = memchr_iter(b',', bare.as_bytes()).count();
-    if gaps == 0 && commas < COLUMNS {
+    let may_be_values = commas >= COLUMNS && !bare.contains(", ");
+    if gaps == 0 && !may_be_values {
         return false;
     }
     let (mut headings, mut words) = (0, 0);
@@ -104,11 +101,17 @@ fn is_row(bare: &str) -> bool {
         return true;
     }
     let head = gaps > 0 && headings >= HEADINGS && headings * 2 > words;
-    let values = commas >= COLUMNS
-        && !bare.contains(", ")
-        && bare.bytes().any(|byte| byte.is_ascii_digit())
-        && words <= 2 * commas;
+    let values = may_be_values && words <= 2 * commas && bare.bytes().any(|byte| byte.is_ascii_digit());
     head || values
+}
+
+/// How many tabs and runs of several spaces there are.
+fn gaps_in(line: &[u8]) -> usize {
+    let tabs = memchr_iter(b'\t', line).count();
+    // A pair of spaces that begins where the last one ended is of the same run.
+    let mut end = usize::MAX;
+    let runs = memmem::find_iter(line, b"  ").filter(|&at| std::mem::replace(&mut end, at + 2) != at);
+    tabs + runs.count()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Counts what stands in the pieces of a message, letter by letter, in one pass and without allocation.
 
 use super::Features;
-use super::lexicon::{Hash, LONGEST_UNSPACED, Lexicon, fold, is_unspaced, lexicon};
+use super::lexicon::{Hash, LONGEST_UNSPACED, Lexicon, SHORTEST_BEGINNING, fold, is_unspaced, lexicon};
 use super::measures::Measure;
 use super::passage::Kind;
 use super::wording::Wording;
@@ -236,29 +236,37 @@ impl<'f> Reader<'f> {
     /// Takes in the letters and digits of ASCII at the beginning of `text`; how many they are. The same as [`letter`](Self::letter) for
     /// each of them: nearly all text goes this way, so that it is done without decoding.
     fn ascii_letters(&self, word: &mut Word, text: &[u8], before: char) -> usize {
+        let Word { mut hash, mut stem, mut found, mut letters, mut digits, mut capital, mut identifier } = *word;
         let mut lower_before = before.is_ascii_lowercase();
         let mut length = 0;
         for &byte in text {
-            if byte.is_ascii_alphabetic() {
-                let upper = byte.is_ascii_uppercase();
-                word.capital |= word.letters == 0 && upper;
-                word.identifier |= word.letters > 0 && upper && lower_before;
-                lower_before = !upper;
-                word.letters += 1;
-                let folded = byte.to_ascii_lowercase();
-                word.hash = word.hash.with_ascii(folded);
-                word.stem = word.stem.with_ascii(folded);
-                if let Some(measure) = self.lexicon.beginning(word.stem) {
-                    word.found = Some(measure);
+            // The bit that tells the cases of a letter apart.
+            let folded = byte | 0x20;
+            if folded.is_ascii_lowercase() {
+                if folded == byte {
+                    lower_before = true;
+                } else {
+                    capital |= letters == 0;
+                    identifier |= letters > 0 && lower_before;
+                    lower_before = false;
+                }
+                letters += 1;
+                hash = hash.with_ascii(folded);
+                stem = stem.with_ascii(folded);
+                if letters >= SHORTEST_BEGINNING
+                    && let Some(measure) = self.lexicon.beginning(stem)
+                {
+                    found = Some(measure);
                 }
             } else if byte.is_ascii_digit() {
                 lower_before = false;
-                word.digits += 1;
+                digits += 1;
             } else {
                 break;
             }
             length += 1;
         }
+        *word = Word { hash, stem, found, letters, digits, capital, identifier };
         length
     }
 

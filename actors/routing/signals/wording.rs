@@ -198,6 +198,10 @@ enum Form {
 }
 
 fn form(word: &str) -> Form {
+    // Most words are; the rest are looked at more closely.
+    if word.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        return Form::Plain;
+    }
     let (mut upper, mut lower, mut digits, mut operators, mut other) = (0, 0, 0, 0, false);
     for byte in word.bytes() {
         match byte {

@@ -11,6 +11,7 @@ use aipipe_actors::ledger::{CacheUse, Closing, Opening, Raise};
 use aipipe_actors::money::{NanoUsd, Rates};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, named_params};
 
+use super::columns;
 use super::value::{count, day, nanos};
 use crate::store::issued;
 use crate::store::journal::{Entry, Position};
@@ -192,45 +193,9 @@ impl<'a> Rows<'a> {
     /// Writes the whole row of a request that was opened and settled within the batch.
     fn complete(&mut self, opened: &Opened<'_>, closing: &Closing) -> rusqlite::Result<()> {
         let Opened { opening, reserved, .. } = opened;
-        let tokens = &closing.tokens;
-        let written = self
-            .transaction
-            .prepare_cached(
-                "INSERT INTO requests (id, tenant, at, ended_at, dialect, requested, complexity, provider, model, outcome, cache, \
-                 reserved, cost, saved, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, \
-                 estimated, latency_ms, ttft_ms, rates, tags, attempts, decision) \
-                 VALUES (:id, :tenant, :at, :ended_at, :dialect, :requested, :complexity, :provider, :model, :outcome, :cache, \
-                 :reserved, :cost, :saved, :input, :cached_input, :cache_write, :output, :reasoning, \
-                 :estimated, :latency, :ttft, :rates, :tags, :attempts, :decision) ON CONFLICT (id) DO NOTHING",
-            )?
-            .execute(named_params! {
-                ":id": opening.request_id.as_bytes(),
-                ":tenant": opening.tenant.as_str(),
-                ":at": nanos(opening.at),
-                ":ended_at": nanos(closing.at),
-                ":dialect": opening.dialect,
-                ":requested": opening.requested,
-                ":complexity": opening.complexity,
-                ":provider": closing.provider.as_str(),
-                ":model": closing.model.as_str(),
-                ":outcome": closing.outcome.as_str(),
-                ":cache": opening.cache.as_str(),
-                ":reserved": reserved.0,
-                ":cost": closing.cost.0,
-                ":saved": closing.saved.0,
-                ":input": count(tokens.input),
-                ":cached_input": count(tokens.cached_input),
-                ":cache_write": count(tokens.cache_write),
-                ":output": count(tokens.output),
-                ":reasoning": count(tokens.reasoning),
-                ":estimated": closing.estimated,
-                ":latency": count(closing.latency_ms),
-                ":ttft": closing.ttft_ms.map(count),
-                ":rates": json(&opening.rates)?,
-                ":tags": json(&opening.tags)?,
-                ":attempts": json(&closing.attempts)?,
-                ":decision": &*opening.decision,
-            })?;
+        let mut statement = self.transaction.prepare_cached(&columns::INSERT_WHOLE)?;
+        columns::bind_whole(&mut statement, opening, *reserved, closing)?;
+        let written = statement.raw_execute()?;
         if written == 0 {
             // The row is there from an earlier reading of the journal.
             return self.close(closing);
@@ -240,28 +205,9 @@ impl<'a> Rows<'a> {
     }
 
     fn open(&mut self, opening: &Opening) -> rusqlite::Result<()> {
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO requests (id, tenant, at, dialect, requested, complexity, provider, model, outcome, cache, reserved, \
-                 rates, tags, decision) \
-                 VALUES (:id, :tenant, :at, :dialect, :requested, :complexity, :provider, :model, 'reserved', :cache, :reserved, \
-                 :rates, :tags, :decision) ON CONFLICT (id) DO NOTHING",
-            )?
-            .execute(named_params! {
-                ":id": opening.request_id.as_bytes(),
-                ":tenant": opening.tenant.as_str(),
-                ":at": nanos(opening.at),
-                ":dialect": opening.dialect,
-                ":requested": opening.requested,
-                ":complexity": opening.complexity,
-                ":provider": opening.provider.as_str(),
-                ":model": opening.model.as_str(),
-                ":cache": opening.cache.as_str(),
-                ":reserved": opening.reserved.0,
-                ":rates": json(&opening.rates)?,
-                ":tags": json(&opening.tags)?,
-                ":decision": &*opening.decision,
-            })?;
+        let mut statement = self.transaction.prepare_cached(&columns::INSERT_OPEN)?;
+        columns::bind_open(&mut statement, opening)?;
+        statement.raw_execute()?;
         Ok(())
     }
 
@@ -295,7 +241,6 @@ impl<'a> Rows<'a> {
 
     /// Settles a reserved row, and gives the instant at which it was admitted; `None` where there is no such row.
     fn settle(&mut self, closing: &Closing) -> rusqlite::Result<Option<i64>> {
-        let tokens = &closing.tokens;
         // Looked for by itself, for an update that returns a value builds a table of its own.
         let reserved: Option<(i64, i64)> = self
             .transaction
@@ -303,33 +248,9 @@ impl<'a> Rows<'a> {
             .query_row([closing.request_id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((seq, at)) = reserved else { return Ok(None) };
-        self.transaction
-            .prepare_cached(
-                "UPDATE requests SET ended_at = :ended_at, provider = :provider, model = :model, outcome = :outcome, cost = :cost, \
-                 saved = :saved, input_tokens = :input, cached_input_tokens = :cached_input, cache_write_tokens = :cache_write, \
-                 output_tokens = :output, reasoning_tokens = :reasoning, estimated = :estimated, latency_ms = :latency, \
-                 ttft_ms = :ttft, attempts = :attempts WHERE seq = :seq",
-            )?
-            .execute(
-                named_params! {
-                    ":seq": seq,
-                    ":ended_at": nanos(closing.at),
-                    ":provider": closing.provider.as_str(),
-                    ":model": closing.model.as_str(),
-                    ":outcome": closing.outcome.as_str(),
-                    ":cost": closing.cost.0,
-                    ":saved": closing.saved.0,
-                    ":input": count(tokens.input),
-                    ":cached_input": count(tokens.cached_input),
-                    ":cache_write": count(tokens.cache_write),
-                    ":output": count(tokens.output),
-                    ":reasoning": count(tokens.reasoning),
-                    ":estimated": closing.estimated,
-                    ":latency": count(closing.latency_ms),
-                    ":ttft": closing.ttft_ms.map(count),
-                    ":attempts": json(&closing.attempts)?,
-                },
-            )?;
+        let mut statement = self.transaction.prepare_cached(&columns::SETTLE)?;
+        columns::bind_settlement(&mut statement, closing, seq)?;
+        statement.raw_execute()?;
         Ok(Some(at))
     }
 
@@ -392,8 +313,4 @@ pub(in crate::store) fn add_spend(
         (before + cost).0,
     ))?;
     Ok(())
-}
-
-fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
-    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }

@@ -1,6 +1,7 @@
 //! The database: one file, one thread that writes, readers on connections of their own.
 
 pub(super) mod apply;
+mod columns;
 pub(super) mod reader;
 pub(super) mod value;
 pub(super) mod writer;

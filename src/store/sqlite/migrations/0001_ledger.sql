@@ -5,7 +5,8 @@ CREATE TABLE meta (
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One row a request. `seq` breaks ties of time, so that a page of rows can end between two of the same instant.
+-- One row a request. `seq` breaks ties of time, so that a page of rows can end between two of the same instant. The checks name their
+-- values one by one: for each row that it writes SQLite makes a table of a list after IN.
 CREATE TABLE requests (
     seq                 INTEGER PRIMARY KEY,
     id                  BLOB    NOT NULL UNIQUE,
@@ -18,8 +19,9 @@ CREATE TABLE requests (
     provider            TEXT    NOT NULL,
     model               TEXT    NOT NULL,
     outcome             TEXT    NOT NULL
-                        CHECK (outcome IN ('reserved', 'ok', 'cancelled', 'truncated', 'failed', 'unsettled')),
-    cache               TEXT    NOT NULL CHECK (cache IN ('hit', 'miss', 'off')),
+                        CHECK (outcome = 'ok' OR outcome = 'reserved' OR outcome = 'cancelled' OR outcome = 'truncated'
+                               OR outcome = 'failed' OR outcome = 'unsettled'),
+    cache               TEXT    NOT NULL CHECK (cache = 'miss' OR cache = 'off' OR cache = 'hit'),
     reserved            INTEGER NOT NULL,
     cost                INTEGER NOT NULL DEFAULT 0,
     saved               INTEGER NOT NULL DEFAULT 0,
