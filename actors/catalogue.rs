@@ -178,6 +178,15 @@ impl ParameterLimits {
     }
 }
 
+/// Instructions of a provider's own around a request, in tokens of the model: nobody sees them, and they are counted as input.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct AddedTokens {
+    /// To every request.
+    pub request: u64,
+    /// To a request that declares functions, beside those.
+    pub tools: u64,
+}
+
 /// One model at one provider.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
@@ -203,6 +212,8 @@ pub struct Model {
     pub parameters: ParameterLimits,
     /// Tokens of this model's tokenizer for each token of o200k: the factor on estimates. Source: `config/catalogue.toml`.
     pub token_ratio: f64,
+    /// Tokens that its provider adds to the input. Source: `config/catalogue.toml`.
+    pub added: AddedTokens,
     /// Warned of 30 days ahead; no candidate from this day (UTC) on.
     pub retires_on: Option<Date>,
 }
@@ -221,6 +232,17 @@ impl Model {
     /// This model's tokens for an o200k estimate, rounded up.
     pub fn own_tokens(&self, estimate: u64) -> u64 {
         (estimate as f64 * self.token_ratio).ceil() as u64
+    }
+
+    /// What the provider will count as the input of a request of so many o200k tokens that needs this.
+    pub fn input_tokens(&self, estimate: u64, needs: Capabilities) -> u64 {
+        self.own_tokens(estimate).saturating_add(self.added_tokens(needs))
+    }
+
+    /// What the provider adds to the input of a request that needs this.
+    pub fn added_tokens(&self, needs: Capabilities) -> u64 {
+        let tools = if needs.contains(Capability::Tools) { self.added.tools } else { 0 };
+        self.added.request.saturating_add(tools)
     }
 
     /// The context in tokens that all models count alike: by it two models are compared.

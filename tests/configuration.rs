@@ -75,6 +75,7 @@ fn without_a_file_the_defaults_of_the_contract_hold() {
     assert_eq!(reliability.first_byte_timeout, Duration::from_secs(30));
     assert_eq!(reliability.answer_timeout, Duration::from_secs(300));
     assert_eq!(reliability.idle_timeout, Duration::from_secs(30));
+    assert_eq!(reliability.keep_alive, Duration::from_secs(15));
     assert_eq!(reliability.total_timeout, Duration::from_secs(600));
     assert_eq!((reliability.max_attempts.get(), reliability.on_break), (3, OnBreak::Error));
     assert_eq!((config.hedge.enabled, config.hedge.max_extra_cost), (false, 0.05));

@@ -90,9 +90,16 @@ pub fn output_bound(digest: &Digest, model: &Model) -> u64 {
     limit.saturating_mul(u64::from(digest.choices.max(1)))
 }
 
+/// The most input tokens that this model's provider can count.
+fn input_bound(digest: &Digest, model: &Model) -> u64 {
+    digest.input_bound.saturating_add(model.added_tokens(digest.needs))
+}
+
 /// The most that one attempt with this model can cost.
 pub fn worst_case(digest: &Digest, model: &Model) -> NanoUsd {
-    model.rates.map_or(NanoUsd::ZERO, |rates| rates.upper_bound(digest.input_bound, output_bound(digest, model)))
+    model
+        .rates
+        .map_or(NanoUsd::ZERO, |rates| rates.upper_bound(input_bound(digest, model), output_bound(digest, model)))
 }
 
 /// The tokens expected of an answer by this model, in its own tokens.
@@ -101,7 +108,7 @@ pub fn expected_tokens(digest: &Digest, model: &Model) -> Tokens {
     let visible = EXPECTED_OUTPUT_TOKENS.saturating_mul(u64::from(digest.choices.max(1)));
     let reasoning = if thinks { EXPECTED_REASONING_TOKENS } else { 0 };
     let output = model.own_tokens(visible + reasoning).min(output_bound(digest, model));
-    Tokens { input: model.own_tokens(digest.input_tokens), output, ..Tokens::default() }
+    Tokens { input: model.input_tokens(digest.input_tokens, digest.needs), output, ..Tokens::default() }
 }
 
 impl Situation<'_> {
@@ -204,7 +211,7 @@ impl Situation<'_> {
             return Some(Reason::parameter(refused));
         }
         let room = self.digest.output_limit.unwrap_or(1).min(model.max_output_tokens);
-        let needed = model.own_tokens(self.digest.input_tokens).saturating_add(room);
+        let needed = model.input_tokens(self.digest.input_tokens, self.digest.needs).saturating_add(room);
         // The context of an embedding model holds one input, not all of a request: the provider judges each.
         if needed > model.context_tokens && !embeds {
             return Some(Reason::ContextLength);

@@ -211,6 +211,7 @@ mod tests {
             capabilities: Capabilities::NONE,
             parameters: Default::default(),
             token_ratio: 1.0,
+            added: crate::catalogue::AddedTokens::default(),
             retires_on: None,
         }
     }

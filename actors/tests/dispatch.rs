@@ -57,6 +57,7 @@ fn model(id: &str) -> Model {
         capabilities: Capabilities::NONE,
         parameters: Default::default(),
         token_ratio: 1.0,
+        added: aipipe_actors::catalogue::AddedTokens::default(),
         retires_on: None,
     }
 }

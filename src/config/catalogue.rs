@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use aipipe_actors::catalogue::{Capabilities, Capability, Catalogue, Model, ParameterLimits};
+use aipipe_actors::catalogue::{AddedTokens, Capabilities, Capability, Catalogue, Model, ParameterLimits};
 use aipipe_actors::identity::{ModelId, ProviderId};
 use aipipe_actors::money::{LongContext, Rates};
 
@@ -128,6 +128,10 @@ pub(super) fn model(
             efforts: value_of(&written.parameters.efforts).unwrap_or_default(),
         },
         token_ratio,
+        added: AddedTokens {
+            request: value_of(&written.added_tokens.request).unwrap_or_default(),
+            tools: value_of(&written.added_tokens.tools).unwrap_or_default(),
+        },
         retires_on: value_of(&written.retires_on),
     })
 }

@@ -331,6 +331,7 @@ impl Check<'_> {
             first_byte_timeout: self.milliseconds(written.first_byte_timeout, 30_000),
             answer_timeout: self.milliseconds(answer_timeout, 300_000),
             idle_timeout: self.milliseconds(written.idle_timeout, 30_000),
+            keep_alive: self.milliseconds(written.keep_alive, 15_000),
             total_timeout: self.milliseconds(written.total_timeout, 600_000),
             max_attempts: u32::try_from(max_attempts).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
             on_break: written.on_break.map_or(OnBreak::Error, |found| found.value),

@@ -180,6 +180,8 @@ pub struct Reliability {
     pub answer_timeout: Duration,
     /// Silence within a stream.
     pub idle_timeout: Duration,
+    /// Silence of a translated stream after which its client gets a sign of life.
+    pub keep_alive: Duration,
     /// The whole request, all attempts included.
     pub total_timeout: Duration,
     /// Upstream calls of one request, over all models and providers, the first included.

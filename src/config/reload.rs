@@ -83,6 +83,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<Change> {
     diff.value("reliability.first_byte_timeout_ms", &before.first_byte_timeout, &after.first_byte_timeout, now);
     diff.value("reliability.answer_timeout_ms", &before.answer_timeout, &after.answer_timeout, now);
     diff.value("reliability.idle_timeout_ms", &before.idle_timeout, &after.idle_timeout, now);
+    diff.value("reliability.keep_alive_ms", &before.keep_alive, &after.keep_alive, now);
     diff.value("reliability.total_timeout_ms", &before.total_timeout, &after.total_timeout, now);
     diff.value("reliability.max_attempts", &before.max_attempts, &after.max_attempts, now);
     diff.value("reliability.on_break", &before.on_break, &after.on_break, now);

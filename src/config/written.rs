@@ -71,7 +71,15 @@ pub(super) struct WrittenModel {
     pub(super) max_output_tokens: Option<Found<u64>>,
     pub(super) capabilities: Option<Found<Vec<Capability>>>,
     pub(super) token_ratio: Option<Found<f64>>,
+    pub(super) added_tokens: WrittenAddedTokens,
     pub(super) parameters: WrittenParameters,
+}
+
+/// `added_tokens` of a model.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WrittenAddedTokens {
+    pub(super) request: Option<Found<u64>>,
+    pub(super) tools: Option<Found<u64>>,
 }
 
 /// `long_context` of a model.
@@ -114,6 +122,7 @@ pub(super) struct WrittenReliability {
     pub(super) first_byte_timeout: Option<Found<u64>>,
     pub(super) answer_timeout: Option<Found<u64>>,
     pub(super) idle_timeout: Option<Found<u64>>,
+    pub(super) keep_alive: Option<Found<u64>>,
     pub(super) total_timeout: Option<Found<u64>>,
     pub(super) max_attempts: Option<Found<u64>>,
     pub(super) on_break: Option<Found<OnBreak>>,
@@ -240,6 +249,7 @@ impl WrittenModel {
             max_output_tokens: section.take("max_output_tokens"),
             capabilities: section.take("capabilities"),
             token_ratio: section.take("token_ratio"),
+            added_tokens: section.section("added_tokens").map(WrittenAddedTokens::read).unwrap_or_default(),
             parameters: section.section("parameters").map(WrittenParameters::read).unwrap_or_default(),
         };
         // For people only: where the figures come from.
@@ -268,6 +278,10 @@ impl WrittenModel {
             max_output_tokens: self.max_output_tokens.or(under.max_output_tokens),
             capabilities: self.capabilities.or(under.capabilities),
             token_ratio: self.token_ratio.or(under.token_ratio),
+            added_tokens: WrittenAddedTokens {
+                request: self.added_tokens.request.or(under.added_tokens.request),
+                tools: self.added_tokens.tools.or(under.added_tokens.tools),
+            },
             parameters: WrittenParameters {
                 refuses: self.parameters.refuses.or(under.parameters.refuses),
                 max_completion_tokens: self.parameters.max_completion_tokens.or(under.parameters.max_completion_tokens),
@@ -286,6 +300,14 @@ impl WrittenLongContext {
             input: section.take("input"),
             output: section.take("output"),
         };
+        section.finish();
+        written
+    }
+}
+
+impl WrittenAddedTokens {
+    fn read(mut section: Section<'_, '_>) -> Self {
+        let written = Self { request: section.take("request"), tools: section.take("tools") };
         section.finish();
         written
     }
@@ -320,6 +342,7 @@ impl WrittenReliability {
             first_byte_timeout: section.take("first_byte_timeout_ms"),
             answer_timeout: section.take("answer_timeout_ms"),
             idle_timeout: section.take("idle_timeout_ms"),
+            keep_alive: section.take("keep_alive_ms"),
             total_timeout: section.take("total_timeout_ms"),
             max_attempts: section.take("max_attempts"),
             on_break: section.take("on_break"),

@@ -214,6 +214,9 @@ pub trait StreamReading: Send {
     /// Takes one event and appends what the client gets of it.
     fn event(&mut self, event: RawEvent, price: Price<'_>, out: &mut Vec<Bytes>) -> Seen;
 
+    /// The provider is silent: appends the dialect's sign of life, where the stream is AiPipe's own writing.
+    fn keep_alive(&mut self, _: &mut Vec<Bytes>) {}
+
     /// The connection closed properly: whether the answer is whole. Appends what was held back.
     ///
     /// # Errors
@@ -265,6 +268,11 @@ pub trait ClientRequest: Send + Sync {
 pub trait Counting: Send + Sync {
     /// The request that is to be counted, within the body of the call.
     fn request<'a>(&self, body: &'a [u8]) -> &'a [u8];
+
+    /// The path below the base URL of a provider that speaks this dialect; `{model}` stands for the model's id, `None` where it does not count.
+    fn path(&self, profile: &Profile) -> Option<&'static str> {
+        profile.paths.count_tokens
+    }
 
     /// The body of the call to a provider; `request` is the request as it would pass to this model.
     fn call(&self, request: Bytes, model: &Model) -> Bytes;

@@ -8,6 +8,7 @@ pub mod anthropic;
 mod carry;
 pub mod client;
 pub mod conversation;
+mod custom_tools;
 pub mod decimal;
 mod edits;
 pub mod embeddings;

@@ -1,4 +1,4 @@
-//! Takes out of a provider's message what belongs to the operator's account, and bounds its length.
+//! Takes out of a provider's message what belongs to the operator's account, bounds its length, and says so where there is none.
 //!
 //! Messages of all providers pass through here before they reach a client, the log or the ledger. What is known to be secret is a word
 //! that looks like a key or an account (by its prefix, or a UUID), and a word that follows what announces one.
@@ -14,8 +14,11 @@ const PREFIXES: [&str; 16] = [
 /// What stands right before a key, a project's id or its number; `bearer ` in any case.
 const MARKS: [&str; 5] = ["key=", "project=", "project_number:", "projects/", "bearer "];
 
-/// The message without keys and accounts, cut at a length that no honest message has.
+/// The message without keys and accounts, cut at a length that no honest message has; where it is blank, that the provider gave no reason.
 pub fn scrub(message: &str) -> String {
+    if message.trim().is_empty() {
+        return "the provider gave no reason".to_owned();
+    }
     let mut clean = String::with_capacity(message.len().min(MAX_BYTES));
     let mut rest = message;
     while let Some(start) = rest.find(is_word) {
@@ -103,6 +106,7 @@ mod tests {
                 "prompt is too long: 214,000 tokens > 200,000 maximum... try less",
             ),
             ("... and so on ...", "... and so on ..."),
+            (" \n", "the provider gave no reason"),
         ] {
             assert_eq!(scrub(said), passed);
         }

@@ -40,6 +40,8 @@ pub struct Patience {
     pub first: Duration,
     /// Silence after that.
     pub idle: Duration,
+    /// Silence after which a client is told that its stream goes on.
+    pub keep_alive: Duration,
     /// When the request's own time is up.
     pub deadline: Instant,
     /// How long the first content, or a whole answer, takes at many models of this kind.
@@ -56,7 +58,8 @@ impl Patience {
             false => (reliability.answer_timeout, USUAL_ANSWER.saturating_mul(thinks)),
             true => (reliability.first_byte_timeout.saturating_mul(thinks), SHORTEST_TURN),
         };
-        Self { first, idle: reliability.idle_timeout, deadline, usually, is_share: false }
+        let Reliability { idle_timeout: idle, keep_alive, .. } = *reliability;
+        Self { first, idle, keep_alive, deadline, usually, is_share: false }
     }
 
     /// Where the request's own time is shorter than what the configuration allows one call: shares it among so many candidates, so that

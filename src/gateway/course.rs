@@ -167,6 +167,7 @@ impl Course {
             self.gateway.meters.overhead(self.arrival.instant.elapsed());
         }
         self.is_open = true;
+        let input_tokens = model.input_tokens(input_tokens, self.digest.needs);
         let meter = Meter::new(model, input_tokens, self.spent.clone(), self.gateway.buffers.hold());
         self.calls.push(Call { meter: meter.clone(), role, _ticket: ticket });
         Ok(meter)

@@ -78,8 +78,8 @@ pub struct Bill {
 }
 
 impl Meter {
-    /// A call that begins. `input_tokens` is the estimate for what is sent, in o200k tokens; `buffered` holds nothing yet.
-    pub fn new(model: Arc<Model>, input_tokens: u64, spent: Spent, buffered: Held) -> Self {
+    /// A call that begins. `input_estimate` counts what is sent, in the model's own tokens; `buffered` holds nothing yet.
+    pub fn new(model: Arc<Model>, input_estimate: u64, spent: Spent, buffered: Held) -> Self {
         let noted = Noted {
             sent: false,
             status: None,
@@ -90,13 +90,7 @@ impl Meter {
             issued: Vec::new(),
             buffered,
         };
-        Self(Arc::new(Metered {
-            input_estimate: model.own_tokens(input_tokens),
-            model,
-            started: Instant::now(),
-            spent,
-            noted: Mutex::new(noted),
-        }))
+        Self(Arc::new(Metered { model, input_estimate, started: Instant::now(), spent, noted: Mutex::new(noted) }))
     }
 
     /// Whether both measure the same call.

@@ -93,7 +93,7 @@ impl<'a> Outbound<'a> {
     /// The call that asks a provider of the client's dialect for the number of input tokens; `None` where it does not count.
     pub fn count(&self, model: &Model, upstream: &Upstream, counting: &dyn Counting) -> Option<Call> {
         let profile = &upstream.config.profile;
-        let path = profile.paths.count_tokens.filter(|_| self.surface.is_spoken_by(profile))?;
+        let path = counting.path(profile).filter(|_| self.surface.is_spoken_by(profile))?;
         let url = upstream.url_of(path, model).ok()?;
         let prepared = self.request.pass(&Target { model, chosen: Chosen::Named, profile, holdings: &self.holdings });
         Some(Call { url, headers: self.headers(upstream), body: counting.call(prepared.body, model) })

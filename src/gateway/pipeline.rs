@@ -357,7 +357,7 @@ impl<'a> Journey<'a> {
             client.surface.explanation_event(&client.frame, model, &explanation)
         });
         attempt.patience.deadline = self.ends;
-        let rescue = client.watched.then(|| {
+        let rescue = (client.watched && !stream.is_whole).then(|| {
             let mut search = self.search.clone();
             search.deadline = self.ends;
             Rescue::prepare(search, &mut self.outbound)

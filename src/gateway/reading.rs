@@ -111,8 +111,7 @@ impl StreamReading for Translating {
     fn event(&mut self, event: RawEvent, _: Price<'_>, out: &mut Vec<Bytes>) -> Seen {
         if event.is_comment() {
             // The provider lives and has nothing to say yet: the client, and what stands between, hear as much.
-            self.events.push(Event::Ping);
-            self.write(out);
+            self.keep_alive(out);
             return Seen::default();
         }
         let step = self.decoder.event(event.name(), &self.surrogates.join(event.data()), &mut self.events);
@@ -124,6 +123,11 @@ impl StreamReading for Translating {
             Err(malformed) => Onward::Malformed(malformed),
         };
         Seen { content, usage, course, ..Seen::default() }
+    }
+
+    fn keep_alive(&mut self, out: &mut Vec<Bytes>) {
+        self.events.push(Event::Ping);
+        self.write(out);
     }
 
     fn close(&mut self, out: &mut Vec<Bytes>) -> Result<(), Malformed> {
@@ -173,6 +177,10 @@ impl StreamReading for Followed {
             self.encoder.follow(passed.data(), &mut self.progress);
         }
         seen
+    }
+
+    fn keep_alive(&mut self, out: &mut Vec<Bytes>) {
+        self.passing.keep_alive(out);
     }
 
     fn close(&mut self, out: &mut Vec<Bytes>) -> Result<(), Malformed> {

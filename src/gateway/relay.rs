@@ -38,6 +38,10 @@ pub struct Relay {
     /// What the call under way uses.
     meter: Meter,
     patience: Patience,
+    /// Since when the provider's next bytes are waited for; `None` where nothing is.
+    waiting_since: Option<Instant>,
+    /// When the client last got something.
+    told: Instant,
     state: State,
     /// What it takes to go on where the stream breaks.
     rescue: Option<Rescue>,
@@ -81,6 +85,8 @@ impl Relay {
             model: attempt.model.clone(),
             meter: attempt.meter.clone(),
             patience: attempt.patience,
+            waiting_since: None,
+            told: Instant::now(),
             state: State::Begun { is_whole },
             rescue,
             first_failure: None,
@@ -124,6 +130,7 @@ impl Relay {
                 State::Broken(failure) => self.mend(failure, &mut out).await,
             }
             if let Some(bytes) = joined(out) {
+                self.told = Instant::now();
                 return Some(bytes);
             }
         }
@@ -149,6 +156,7 @@ impl Relay {
         let OpenStream { response, decoder, waiting, reader, begun, is_whole } = stream;
         (self.response, self.decoder, self.waiting, self.reader) = (response, decoder, waiting, reader);
         (self.model, self.meter, self.patience) = (model, meter, patience);
+        self.waiting_since = None;
         out.extend(begun);
         if is_whole {
             self.complete(out);
@@ -160,10 +168,13 @@ impl Relay {
         if self.waiting.len() == 0 {
             let mut events = Vec::new();
             let malformed = |error: &dyn ToString| Failure::malformed(&self.model, Malformed(error.to_string()));
-            let until = self.patience.deadline.min(Instant::now() + self.patience.idle);
+            let since = *self.waiting_since.get_or_insert_with(Instant::now);
+            let until = self.patience.deadline.min(since + self.patience.idle);
+            let sign_of_life = self.told + self.patience.keep_alive;
             let Some(response) = &mut self.response else { return Ok(()) };
-            match timeout_at(until, response.chunk()).await {
+            match timeout_at(until.min(sign_of_life), response.chunk()).await {
                 Ok(Ok(Some(chunk))) => {
+                    self.waiting_since = None;
                     self.decoder.feed(chunk, &mut events).map_err(|error| malformed(&error))?;
                 }
                 Ok(Ok(None)) => {
@@ -178,6 +189,11 @@ impl Relay {
                 }
                 Ok(Err(error)) => return Err(Failure::broken(&self.model, client::broken(&error))),
                 Err(_) if Instant::now() >= self.patience.deadline => return Err(Failure::out_of_time(&self.model)),
+                Err(_) if Instant::now() < until => {
+                    self.told = Instant::now();
+                    self.reader.keep_alive(out);
+                    return Ok(());
+                }
                 Err(_) => return Err(Failure::stalled(&self.model, self.patience.idle)),
             }
             self.waiting = events.into_iter();

@@ -103,6 +103,8 @@ fn client_endpoints() -> Router<Arc<Gateway>> {
             .route(&format!("{version}/chat/completions"), post(generate::chat_completions))
             .route(&format!("{version}/embeddings"), post(generate::embeddings))
             .route(&format!("{version}/responses"), post(responses::create))
+            .route(&format!("{version}/responses/input_tokens"), post(responses::count))
+            .route(&format!("{version}/responses/compact"), post(responses::compact))
             .route(&format!("{version}/responses/{{id}}"), get(responses::one).delete(responses::one))
             .route(&format!("{version}/responses/{{id}}/input_items"), get(responses::input_items))
             .route(&format!("{version}/responses/{{id}}/cancel"), post(responses::cancel));

@@ -7,11 +7,11 @@ use aipipe_actors::routing::digest::ClientDialect;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use url::form_urlencoded;
 
 use super::generate::{Entrance, generate};
-use super::{reply, tenancy};
+use super::{count_tokens, reply, tenancy};
 use crate::gateway::Gateway;
 use crate::gateway::errands::Errand;
 use crate::gateway::refusal::Refusal;
@@ -22,6 +22,22 @@ const PARAMETERS: [&str; 7] = ["after", "before", "include", "include[]", "inclu
 /// `POST /v1/responses`.
 pub(super) async fn create(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     generate(&gateway, Entrance::plain(ClientDialect::Responses), request).await
+}
+
+/// `POST /v1/responses/input_tokens`.
+pub(super) async fn count(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    count_tokens::count_tokens(&gateway, Entrance::plain(ClientDialect::Responses), request).await
+}
+
+/// `POST /v1/responses/compact`: what comes of it is an answer's price without an answer, and only OpenAI could read it.
+pub(super) async fn compact() -> Response {
+    let message = "AiPipe does not compact: send the items that the model shall still see, or let the provider shorten them \
+                   with `truncation: \"auto\"` or `context_management`";
+    reply::refusal(
+        ClientDialect::Responses,
+        RequestId::generate(),
+        &Refusal::new(StatusCode::NOT_FOUND, "not_found", message),
+    )
 }
 
 /// `GET` and `DELETE /v1/responses/{id}`.

@@ -61,6 +61,8 @@ pub struct Paths {
     pub embeddings: Option<&'static str>,
     /// Counts the tokens of a request without answering it.
     pub count_tokens: Option<&'static str>,
+    /// The same of a Responses request.
+    pub count_responses: Option<&'static str>,
 }
 
 /// When a streamed answer carries usage.
@@ -164,6 +166,7 @@ impl Profile {
             responses: None,
             embeddings: Some("/embeddings"),
             count_tokens: None,
+            count_responses: None,
         },
         headers: &[],
         request_id_header: "x-request-id",
@@ -194,6 +197,7 @@ impl Profile {
             responses: None,
             embeddings: None,
             count_tokens: Some("/v1/messages/count_tokens"),
+            count_responses: None,
         },
         request_id_header: "request-id",
         refuses: ANTHROPIC_REFUSES,
@@ -213,6 +217,7 @@ impl Profile {
             responses: None,
             embeddings: Some("/v1beta/models/{model}:batchEmbedContents"),
             count_tokens: Some("/v1beta/models/{model}:countTokens"),
+            count_responses: None,
         },
         refuses: GEMINI_REFUSES,
         max_stop_sequences: Some(5),

@@ -25,7 +25,11 @@ pub const BUILT_IN: [BuiltIn; 7] = [
         base_url: "https://api.openai.com/v1",
         key_variables: &["OPENAI_API_KEY"],
         profile: Profile {
-            paths: Paths { responses: Some("/responses"), ..Profile::OPENAI.paths },
+            paths: Paths {
+                responses: Some("/responses"),
+                count_responses: Some("/responses/input_tokens"),
+                ..Profile::OPENAI.paths
+            },
             developer_role: true,
             ..Profile::OPENAI
         },
@@ -42,7 +46,7 @@ pub const BUILT_IN: [BuiltIn; 7] = [
         key_variables: &["XAI_API_KEY"],
         profile: Profile {
             paths: Paths { responses: Some("/responses"), embeddings: None, ..Profile::OPENAI.paths },
-            refuses: &["audio", "logit_bias", "modalities"],
+            refuses: &["audio", "custom_tools", "logit_bias", "modalities"],
             completion_excludes_reasoning: true,
             wrong_key_is_400: true,
             ..Profile::OPENAI
@@ -72,6 +76,7 @@ pub const BUILT_IN: [BuiltIn; 7] = [
             // It documents that it ignores the penalties and `logit_bias`, which would change the answer in silence.
             refuses: &[
                 "audio",
+                "custom_tools",
                 "frequency_penalty",
                 "logit_bias",
                 "logprobs",
@@ -96,7 +101,7 @@ pub const BUILT_IN: [BuiltIn; 7] = [
         profile: Profile {
             paths: Paths { embeddings: None, ..Profile::OPENAI.paths },
             request_id_header: "msh-request-id",
-            refuses: &["audio", "logit_bias", "logprobs", "modalities", "top_logprobs"],
+            refuses: &["audio", "custom_tools", "logit_bias", "logprobs", "modalities", "top_logprobs"],
             temperature: Temperature { min: 0.0, max: 1.0 },
             strict_tools: false,
             moonshot_schemas: true,

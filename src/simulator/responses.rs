@@ -21,7 +21,7 @@ use super::responses_checks;
 use super::responses_writer::Writer;
 use super::server::{Request, request_id_header};
 use super::text::{Ask, Calls, Form, Reasoning, Tool, ToolChoice, reply};
-use super::usage::{Caching, PromptItem};
+use super::usage::{Caching, PER_MESSAGE, PromptItem, Usage, tokens_of};
 
 /// Answers that are kept at one provider; the oldest are forgotten.
 const KEPT: usize = 4_096;
@@ -89,24 +89,9 @@ pub(crate) fn key_of<'a>(request: &'a Request<'_>) -> &'a str {
 
 /// Answers a call of `/responses`.
 pub(crate) fn answer(request: &Request<'_>) -> Result<Answer, Failure> {
-    responses_checks::check(request)?;
     let body = request.body;
-    let mut items: Vec<Value> = Vec::new();
-    if let Some(id) = body["previous_response_id"].as_str() {
-        let kept = request.site.shelf.get(id, key_of(request)).ok_or_else(|| {
-            let text = format!("Previous response with id '{id}' not found.");
-            Failure::at("previous_response_id", Some("previous_response_not_found"), text)
-        })?;
-        items.extend(kept.input);
-        items.extend(kept.response.at("/output").as_array().cloned().unwrap_or_default());
-    }
-    match &body["input"] {
-        Value::String(text) => items.push(json!({"type": "message", "role": "user", "content": text})),
-        input => items.extend(input.as_array().cloned().unwrap_or_default()),
-    }
-    responses_checks::check_history(request, &mut items)?;
-    let tools = body["tools"].as_array().into_iter().flatten();
-    let prompt: Vec<PromptItem> = tools.chain([&body["instructions"]]).chain(&items).map(PromptItem::new).collect();
+    let items = conversation(request)?;
+    let prompt: Vec<PromptItem> = prompt(body, &items).map(PromptItem::new).collect();
     let input = request.site.cache.input(request.model, &prompt, Caching::Automatic);
     let reply = reply(&read(request, &items), input);
     let usage = reply.usage;
@@ -126,6 +111,41 @@ pub(crate) fn answer(request: &Request<'_>) -> Result<Answer, Failure> {
     answer.cost_ticks = Quirks::of(request.site.provider, body).cost_ticks(request.model, &usage);
     answer.headers.extend(request_id_header(request.site.provider, format!("req_{}", request.hex("request", 32))));
     Ok(answer)
+}
+
+/// Answers a call of `/responses/input_tokens`.
+pub(crate) fn count_tokens(request: &Request<'_>) -> Result<Answer, Failure> {
+    let items = conversation(request)?;
+    let input: u64 = prompt(request.body, &items).map(|part| tokens_of(part) + PER_MESSAGE).sum();
+    let mut answer = Answer::json(&json!({"object": "response.input_tokens", "input_tokens": input}));
+    answer.usage = Some(Usage { input, ..Usage::default() });
+    Ok(answer)
+}
+
+/// What the model sees of a request, in the order in which it is cached.
+fn prompt<'a>(body: &'a Value, items: &'a [Value]) -> impl Iterator<Item = &'a Value> {
+    body["tools"].as_array().into_iter().flatten().chain([&body["instructions"]]).chain(items)
+}
+
+/// The items of a request, those of the answer that it goes on from before its own.
+fn conversation(request: &Request<'_>) -> Result<Vec<Value>, Failure> {
+    responses_checks::check(request)?;
+    let body = request.body;
+    let mut items: Vec<Value> = Vec::new();
+    if let Some(id) = body["previous_response_id"].as_str() {
+        let kept = request.site.shelf.get(id, key_of(request)).ok_or_else(|| {
+            let text = format!("Previous response with id '{id}' not found.");
+            Failure::at("previous_response_id", Some("previous_response_not_found"), text)
+        })?;
+        items.extend(kept.input);
+        items.extend(kept.response.at("/output").as_array().cloned().unwrap_or_default());
+    }
+    match &body["input"] {
+        Value::String(text) => items.push(json!({"type": "message", "role": "user", "content": text})),
+        input => items.extend(input.as_array().cloned().unwrap_or_default()),
+    }
+    responses_checks::check_history(request, &mut items)?;
+    Ok(items)
 }
 
 /// Answers a call about a kept answer: the address below `/responses/`.

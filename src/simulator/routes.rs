@@ -27,6 +27,7 @@ pub(crate) fn route(provider: Provider, method: &Method, path: &str) -> (Option<
     let has_responses = [Provider::OpenAi, Provider::Xai, Provider::OpenRouter].contains(&provider);
     let endpoint = match path.strip_prefix(base).unwrap_or_default() {
         "/responses" if posted && has_responses => Some(Endpoint::Responses),
+        "/responses/input_tokens" if posted && provider == Provider::OpenAi => Some(Endpoint::CountTokens),
         path if path.starts_with("/responses/") && has_responses && provider != Provider::OpenRouter => {
             Some(Endpoint::KeptResponse)
         }

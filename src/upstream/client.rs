@@ -102,7 +102,9 @@ impl Client {
         if let Some(local) = self.local.get() {
             return Ok(local);
         }
-        let local = builder(self.connect_timeout).no_proxy().build().map_err(|error| broken(&error))?;
+        // It fails where the system's certificates cannot be read: no provider has a part in that.
+        let shortage = |error: reqwest::Error| Broken { fault: Fault::Shortage, ..broken(&error) };
+        let local = builder(self.connect_timeout).no_proxy().build().map_err(shortage)?;
         Ok(self.local.get_or_init(|| local))
     }
 }

@@ -15,6 +15,7 @@ mod machine;
 mod phases;
 mod prompt;
 mod report;
+mod translation;
 
 use std::fs;
 use std::io::Write;
@@ -61,6 +62,8 @@ struct Arguments {
 enum Subject {
     Gateway,
     Simulator,
+    /// Nothing: what dialects cost is measured in this process
+    Translation,
 }
 
 /// A round long enough to send something, short enough to end.
@@ -89,11 +92,15 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         figures.extend(builds::figures()?);
     }
     split.confine_load()?;
+    if arguments.target != Subject::Simulator {
+        figures.extend(translation::figures()?);
+    }
     let plan = Plan { binary: &arguments.binary, split: &split, round: Duration::from_secs_f64(arguments.round) };
     let mut bench = Bench::prepare(plan)?;
     match arguments.target {
         Subject::Gateway => bench.measure_gateway()?,
         Subject::Simulator => bench.measure_simulator()?,
+        Subject::Translation => {}
     }
     let (taken, failures) = bench.finish()?;
     figures.extend(taken);

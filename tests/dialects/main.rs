@@ -8,9 +8,13 @@ mod chat_client;
 mod chat_upstream;
 mod continuing;
 mod endings;
+mod estimates;
 mod framing;
 mod gemini_upstream;
 mod messages_client;
 mod messages_upstream;
+mod mutated;
+#[path = "../mutation/mod.rs"]
+mod mutation;
 mod recordings;
 mod responses_client;

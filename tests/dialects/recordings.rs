@@ -73,6 +73,7 @@ pub(crate) fn model(provider: &str) -> Model {
         capabilities: Capability::ALL.into_iter().collect(),
         parameters: ParameterLimits::default(),
         token_ratio: 1.0,
+        added: aipipe_actors::catalogue::AddedTokens::default(),
         retires_on: None,
     }
 }

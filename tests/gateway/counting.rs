@@ -42,6 +42,12 @@ async fn d95_the_provider_is_asked_where_it_speaks_the_dialect() {
         assert_eq!(call.json()["generateContentRequest"]["model"], format!("models/{id}"));
         assert_eq!(call.json()["generateContentRequest"]["contents"], contents);
     }
+    // White space in front of the body is none of its members.
+    let spaced = format!("\r\n {}", json!({"contents": contents}));
+    let request = bench.client.post(bench.url(&path)).header("content-type", "application/json").body(spaced);
+    let spaced = Answer::read(request.send().await.unwrap()).await.ok();
+    assert_eq!(total(&spaced), total(&short), "{}", spaced.text);
+    assert!(spaced.headers.get("x-aipipe-estimated").is_none());
     assert!(bench.rows().await.is_empty(), "a count costs nothing");
     bench.idle().await;
 }
@@ -58,6 +64,34 @@ async fn d95_others_are_estimated_and_the_answer_says_so() {
     bench.simulator.script(Provider::Anthropic, Behaviour::Status { status: 529, retry_after: None });
     let counted = count(&bench, MESSAGES, &messages(model(Provider::Anthropic))).await.ok();
     assert_eq!(counted.header("x-aipipe-estimated"), "true");
+    bench.idle().await;
+}
+
+#[tokio::test]
+async fn d95_responses_are_counted_by_openai_and_estimated_for_others() {
+    let bench = Bench::start().await;
+    let path = "/v1/responses/input_tokens";
+    let body =
+        |model: &str| json!({"model": model, "instructions": "Be brief.", "input": "How is the weather in Bergen?"});
+    let counted = count(&bench, path, &body(model(Provider::OpenAi))).await.ok();
+    assert_eq!(counted.json()["object"], "response.input_tokens");
+    assert!(counted.json()["input_tokens"].as_u64().unwrap() > 5, "{}", counted.text);
+    assert!(counted.headers.get("x-aipipe-estimated").is_none());
+    let call = bench.simulator.calls_of(Provider::OpenAi).pop().unwrap();
+    assert_eq!((&*call.path, &call.json()["model"]), (path, &json!("gpt-4o-mini")));
+    for provider in [Provider::Xai, Provider::Anthropic, Provider::MiniMax] {
+        let counted = count(&bench, path, &body(model(provider))).await.ok();
+        assert!(counted.json()["input_tokens"].as_u64().unwrap() > 5, "{}", counted.text);
+        assert_eq!(counted.header("x-aipipe-estimated"), "true");
+        assert!(bench.simulator.calls_of(provider).is_empty(), "{provider} is not asked");
+    }
+    // Another tenant's answer is as unknown here as where it is gone on from.
+    let mut foreign = body(model(Provider::OpenAi));
+    foreign["previous_response_id"] = json!("resp_of_somebody_else");
+    assert_eq!(count(&bench, path, &foreign).await.status, 400);
+    let refused = count(&bench, "/v1/responses/compact", &body(model(Provider::OpenAi))).await;
+    assert_eq!((refused.status, refused.code()), (404, "not_found".to_owned()));
+    assert!(refused.message().contains("truncation"), "{}", refused.text);
     bench.idle().await;
 }
 

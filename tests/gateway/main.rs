@@ -29,6 +29,8 @@ mod lifecycle;
 mod models;
 mod monitoring;
 mod mutated;
+#[path = "../mutation/mod.rs"]
+mod mutation;
 mod process;
 mod refusals;
 mod rescue;

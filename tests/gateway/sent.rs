@@ -1,11 +1,13 @@
 //! What reaches a provider of a client's request: fitted to the model, in the client's order, and with nothing lost in silence.
 
-use aipipe::simulator::{Behaviour, Provider};
+use std::time::Duration;
+
+use aipipe::simulator::{Behaviour, LatencyProfile, Provider};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::dialects::{Dialect, message_of};
-use crate::support::{Answer, Bench, ask, model};
+use crate::support::{Answer, Bench, Setting, ask, model};
 
 impl Bench {
     /// The body of the last call of a provider.
@@ -173,7 +175,7 @@ async fn d25_a_history_of_calls_goes_on_where_no_more_may_be_made() {
 }
 
 #[tokio::test]
-async fn d38_a_custom_tool_goes_where_it_is_known_and_nowhere_else() {
+async fn d38_a_custom_tool_passes_where_it_is_known_is_a_function_elsewhere_and_is_refused_where_neither_holds() {
     let bench = Bench::start().await;
     let body = |name: &str| {
         let mut body = ask(name, "Hello");
@@ -184,11 +186,48 @@ async fn d38_a_custom_tool_goes_where_it_is_known_and_nowhere_else() {
     bench.answered(&body("openai/gpt-4o-mini")).await;
     let sent: Value = serde_json::from_str(&bench.sent(Provider::OpenAi)).unwrap();
     assert_eq!(sent["tools"], body("x")["tools"]);
-    for name in ["anthropic/claude-haiku-4-5", "gemini/gemini-3.5-flash"] {
+    for name in ["xai/grok-4.3", "moonshot/kimi-k2.6", "minimax/MiniMax-M2.7"] {
         let refused = bench.refused(&body(name)).await;
+        assert_eq!(refused.status, 422, "{name}: {}", refused.text);
         assert!(refused.text.contains("custom_tools"), "{name}: {}", refused.text);
     }
-    assert!(bench.simulator.calls_of(Provider::Anthropic).is_empty());
+    for name in ["anthropic/claude-haiku-4-5", "gemini/gemini-3.5-flash"] {
+        let mut forced = body(name);
+        forced["tool_choice"] = json!({"type": "custom", "custom": {"name": "apply_patch"}});
+        let answer = bench.answered(&forced).await.json();
+        let choice = &answer["choices"][0];
+        let call = &choice["message"]["tool_calls"][0];
+        assert_eq!(
+            (&call["type"], &choice["finish_reason"]),
+            (&json!("custom"), &json!("tool_calls")),
+            "{name}: {answer}"
+        );
+        assert_eq!(call["custom"]["name"], "apply_patch");
+        let input = call["custom"]["input"].as_str().unwrap().to_owned();
+        assert!(!input.is_empty() && !input.starts_with('{'), "{name}: {call}");
+        let provider = Provider::ALL.into_iter().find(|p| name.starts_with(&format!("{p}/"))).unwrap();
+        assert!(bench.sent(provider).contains("must follow this lark grammar"), "{}", bench.sent(provider));
+
+        // The same as a stream: the input comes in one piece, after the call's own name.
+        forced["stream"] = json!(true);
+        let chunks = bench.answered(&forced).await.chunks();
+        let calls: Vec<&Value> = chunks
+            .iter()
+            .map(|chunk| &chunk["choices"][0]["delta"]["tool_calls"][0])
+            .filter(|call| call.is_object())
+            .collect();
+        assert_eq!(calls.len(), 1, "{name}: {chunks:?}");
+        assert_eq!((&calls[0]["type"], &calls[0]["custom"]["name"]), (&json!("custom"), &json!("apply_patch")));
+        assert_eq!(calls[0]["custom"]["input"], *input);
+
+        // Client and provider go on from it, each in its own form.
+        let mut next = body(name);
+        let result = json!({"role": "tool", "tool_call_id": call["id"], "content": "done"});
+        next["messages"].as_array_mut().unwrap().extend([choice["message"].clone(), result]);
+        bench.answered(&next).await;
+        let quoted = Value::from(&*input).to_string();
+        assert!(bench.sent(provider).contains(&format!("{{\"input\":{quoted}}}")), "{}", bench.sent(provider));
+    }
 }
 
 #[tokio::test]
@@ -264,4 +303,45 @@ async fn d156_d157_d160_comments_are_signs_of_life_and_split_characters_whole() 
     let request = Dialect::Chat.ask_stream(&bench, name, "Hello");
     let passed = Answer::read(request.send().await.unwrap()).await.ok();
     assert_eq!(passed.text, stream, "what passes through is not touched");
+}
+
+#[tokio::test]
+async fn d156_a_silence_within_a_translated_stream_is_bridged_by_signs_of_life() {
+    let bench = Bench::with(Setting { file: "[reliability]\nkeep_alive_ms = 20\n", ..Setting::default() }).await;
+    let pace = LatencyProfile { first_token: Duration::ZERO, per_token: Duration::from_millis(100) };
+    for provider in [Provider::OpenAi, Provider::Anthropic] {
+        bench.simulator.script(provider, Behaviour::Latency(pace));
+    }
+    let stream = async |path: &str, provider| {
+        let messages = json!([{"role": "user", "content": "Hello"}]);
+        let body = json!({"model": model(provider), "messages": messages, "stream": true, "max_tokens": 4});
+        Answer::read(bench.post(path, &body).send().await.unwrap()).await.ok().text
+    };
+    let translated = stream("/v1/messages", Provider::OpenAi).await;
+    assert!(translated.matches("event: ping").count() > 2, "{translated}");
+    assert!(translated.contains("message_stop"), "{translated}");
+    let translated = stream("/v1/chat/completions", Provider::Anthropic).await;
+    assert!(translated.contains(": keep-alive\n\n") && translated.ends_with("data: [DONE]\n\n"), "{translated}");
+    // What passes through is the provider's own.
+    let passed = stream("/v1/chat/completions", Provider::OpenAi).await;
+    assert!(!passed.contains("keep-alive"), "{passed}");
+}
+
+#[tokio::test]
+async fn d119_what_a_providers_own_tools_were_used_for_is_passed_on() {
+    let bench = Bench::start().await;
+    let usage = r#""usage":{"input_tokens":9,"output_tokens":4,"server_tool_use":{"web_search_requests":3,"web_fetch_requests":1}}"#;
+    let body = format!(
+        r#"{{"id":"m","type":"message","role":"assistant","model":"c","content":[{{"type":"text","text":"Hi"}}],"stop_reason":"end_turn",{usage}}}"#
+    );
+    bench.simulator.script(
+        Provider::Anthropic,
+        Behaviour::Fixed { content_type: "application/json".into(), bytes: Bytes::from(body) },
+    );
+    let tools = json!({"tools": [{"type": "web_search_20250305", "name": "web_search"}]});
+    let answer = bench.message("anthropic/claude-haiku-4-5", &tools).await.ok().json();
+    assert_eq!(answer["usage"]["server_tool_use"], json!({"web_search_requests": 3, "web_fetch_requests": 1}));
+    // The ledger counts tokens alone.
+    let row = bench.rows().await.remove(0);
+    assert_eq!((&row["tokens"]["input"], &row["tokens"]["output"]), (&json!(9), &json!(4)), "{row}");
 }

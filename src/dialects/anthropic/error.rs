@@ -49,7 +49,7 @@ pub(super) fn read_envelope(json: &str) -> Option<ProviderError> {
         Details::Object { kind, message } => (kind, message),
         Details::Text(message) => (None, Some(message)),
     };
-    let message = message.unwrap_or(Cow::Borrowed("the provider gave no reason"));
+    let message = message.unwrap_or_default();
     Some(ProviderError {
         status: kind.as_deref().map_or(StatusCode::INTERNAL_SERVER_ERROR, status_of),
         param: param_of(kind.as_deref(), &message),

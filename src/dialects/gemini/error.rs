@@ -76,7 +76,7 @@ impl ErrorBody {
         ProviderError {
             status,
             code: key_fault.or(self.status),
-            message: scrub(self.message.as_deref().unwrap_or("the provider gave no message")),
+            message: scrub(self.message.as_deref().unwrap_or_default()),
             param: param.filter(|field| !field.is_empty()),
             retry_after: details.iter().find_map(|detail| seconds(detail.retry_delay.as_deref()?)),
         }

@@ -7,6 +7,9 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+/// Every type that JSON schema has.
+const TYPES: [&str; 7] = ["string", "number", "integer", "boolean", "object", "array", "null"];
+
 /// Whether the answer must follow the schema to the letter: a schema that recurs can then not be cut short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fidelity {
@@ -31,6 +34,8 @@ pub(super) enum Unfit {
 
 /// Most nodes once references are written out: nested references multiply.
 const MOST_NODES: usize = 10_000;
+/// Most bytes that references add: what they lead to may be large, and be led to by each node.
+const MOST_REFERENCED: usize = 4 * 1024 * 1024;
 /// Deepest nesting; Google refuses deeper messages too.
 const DEEPEST: usize = 64;
 
@@ -44,7 +49,7 @@ pub(super) fn convert(schema: &RawValue, fidelity: Fidelity) -> Result<Option<Va
     if object_like && !has_more && !properties {
         return Ok(None);
     }
-    let mut walk = Walk { root: &root, fidelity, nodes: 0, depth: 0, references: Vec::new() };
+    let mut walk = Walk { root: &root, fidelity, nodes: 0, depth: 0, room: MOST_REFERENCED, references: Vec::new() };
     walk.node(&root).map(Some)
 }
 
@@ -53,6 +58,8 @@ struct Walk<'a> {
     fidelity: Fidelity,
     nodes: usize,
     depth: usize,
+    /// Bytes that references may still add.
+    room: usize,
     /// The references that led to the node at hand.
     references: Vec<String>,
 }
@@ -101,7 +108,9 @@ impl Walk<'_> {
             }
             self.references.push(reference.clone());
             let target = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
-            self.flatten(target.ok_or(Unfit::Unresolved)?, into)?;
+            let target = target.ok_or(Unfit::Unresolved)?;
+            self.take(target)?;
+            self.flatten(target, into)?;
         }
         if let Some(Value::Array(all)) = keywords.get("allOf") {
             for schema in all {
@@ -111,10 +120,29 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Takes what a value comes to from the room for references; a large one is not looked at beyond it.
+    fn take(&mut self, value: &Value) -> Result<(), Unfit> {
+        match value {
+            Value::String(text) => self.spend(text.len()),
+            Value::Array(items) => items.iter().try_for_each(|item| self.take(item)),
+            Value::Object(members) => members.iter().try_for_each(|(name, member)| {
+                self.spend(name.len())?;
+                self.take(member)
+            }),
+            Value::Null | Value::Bool(_) | Value::Number(_) => self.spend(0),
+        }
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), Unfit> {
+        self.room = self.room.checked_sub(bytes + 1).ok_or(Unfit::TooLarge)?;
+        Ok(())
+    }
+
     fn build(&mut self, flat: &Keywords) -> Result<Value, Unfit> {
         let mut types: Vec<&str> = match flat.get("type") {
             Some(Value::String(kind)) => vec![kind],
-            Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
+            // Each makes a branch with all that describes the node: those that exist, once each.
+            Some(Value::Array(kinds)) => TYPES.into_iter().filter(|kind| kinds.iter().any(|own| own == kind)).collect(),
             _ => Vec::new(),
         };
         let nullable = types.contains(&"null") || flat.get("nullable") == Some(&Value::Bool(true));

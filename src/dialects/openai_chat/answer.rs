@@ -10,6 +10,7 @@ use super::relay::{failure, stop};
 use super::usage;
 use crate::dialects::client::{AnswerFacts, Slot};
 use crate::dialects::conversation::{Answer, Choice, Media, Opaque, Part, Stop, Thought, ToolCall};
+use crate::dialects::custom_tools;
 use crate::dialects::translate::{AnswerError, Malformed};
 
 /// How a client that sent the legacy `functions` reads calls, and everybody else.
@@ -31,12 +32,21 @@ pub struct AnswerShape {
     pub created: u64,
     /// The shape of calls.
     pub tools: ToolShape,
+    /// Names of the tools that take a text.
+    pub custom_tools: Vec<String>,
+}
+
+impl AnswerShape {
+    /// Whether this tool takes a text.
+    pub(super) fn is_custom(&self, name: &str) -> bool {
+        self.custom_tools.iter().any(|custom| custom == name)
+    }
 }
 
 /// Writes an answer, its cost (USD) beside the usage.
 pub fn write_answer(answer: &Answer, shape: &AnswerShape, cost: Option<NanoUsd>) -> Bytes {
     let choices: Vec<Value> =
-        (0_u32..).zip(&answer.choices).map(|(index, choice)| choice_of(index, choice, shape.tools)).collect();
+        (0_u32..).zip(&answer.choices).map(|(index, choice)| choice_of(index, choice, shape)).collect();
     let head = json!({"id": shape.id, "object": "chat.completion", "created": shape.created, "model": answer.model, "choices": choices});
     let mut out = head.to_string();
     if let Some(figures) = &answer.usage {
@@ -48,7 +58,8 @@ pub fn write_answer(answer: &Answer, shape: &AnswerShape, cost: Option<NanoUsd>)
     Bytes::from(out)
 }
 
-fn choice_of(index: u32, choice: &Choice, tools: ToolShape) -> Value {
+fn choice_of(index: u32, choice: &Choice, shape: &AnswerShape) -> Value {
+    let tools = shape.tools;
     let mut text: Option<String> = None;
     let mut refusal: Option<String> = None;
     let mut reasoning = String::new();
@@ -85,7 +96,7 @@ fn choice_of(index: u32, choice: &Choice, tools: ToolShape) -> Value {
             message.insert("function_call".into(), function);
         }
         (ToolShape::Calls, Some(_)) => {
-            let calls = calls.iter().map(|call| tool_call(call, choice.stop)).collect();
+            let calls = calls.iter().map(|call| tool_call(call, choice.stop, shape)).collect();
             message.insert("tool_calls".into(), calls);
         }
         (_, None) => {}
@@ -94,9 +105,13 @@ fn choice_of(index: u32, choice: &Choice, tools: ToolShape) -> Value {
     json!({"index": index, "message": message, "logprobs": null, "finish_reason": finish})
 }
 
-fn tool_call(call: &ToolCall, stop: Stop) -> Value {
-    let function = json!({"name": call.name, "arguments": arguments(&call.arguments, stop)});
-    let mut written = object([("id", call.id.as_str().into()), ("type", "function".into()), ("function", function)]);
+fn tool_call(call: &ToolCall, stop: Stop, shape: &AnswerShape) -> Value {
+    let (kind, called) = if shape.is_custom(&call.name) {
+        ("custom", json!({"name": call.name, "input": custom_tools::input(&call.arguments)}))
+    } else {
+        ("function", json!({"name": call.name, "arguments": arguments(&call.arguments, stop)}))
+    };
+    let mut written = object([("id", call.id.as_str().into()), ("type", kind.into()), (kind, called)]);
     if let Some(signature) = &call.signature {
         written.insert("extra_content".into(), extra_content(signature));
     }

@@ -74,7 +74,7 @@ pub(super) fn base_resp(text: &str) -> Option<ProviderError> {
         1026 | 1027 => "content_filter".to_owned(),
         other => other.to_string(),
     };
-    let message = scrub(value.get("status_msg").and_then(Value::as_str).unwrap_or("the provider gave no reason"));
+    let message = scrub(value.get("status_msg").and_then(Value::as_str).unwrap_or_default());
     Some(ProviderError { status, code: Some(code), message, param: None, retry_after: None })
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::scan::Scan;
 use crate::dialects::client::Decoded;
 use crate::dialects::conversation::{Conversation, ResponseFormat, Settings, Tool, ToolChoice};
+use crate::dialects::custom_tools::{self, Grammar};
 use crate::dialects::translate::{CannotCarry, InvalidRequest};
 use history::History;
 use wire::{Body, FormatIn, OneOrMany};
@@ -66,15 +67,8 @@ const HELD: [&str; 29] = [
 ];
 
 /// What changes the answer and has no words outside this dialect.
-const UNTRANSLATABLE: [&str; 7] = [
-    "logit_bias",
-    "audio",
-    "modalities",
-    "web_search_options",
-    "messages.content.type",
-    "messages.audio",
-    "custom_tools",
-];
+const UNTRANSLATABLE: [&str; 6] =
+    ["logit_bias", "audio", "modalities", "web_search_options", "messages.content.type", "messages.audio"];
 
 /// Whether a request can be said in another dialect at all.
 ///
@@ -180,6 +174,14 @@ fn declared_tools(body: &mut Body, dropped: &mut Vec<String>) -> Result<Vec<Tool
                 let param = format!("tools[{index}].function");
                 return Err(invalid(Some(&param), format!("`{param}` is required")));
             }
+            (Some("custom"), _) => {
+                let param = format!("tools[{index}].custom");
+                let custom = declared.custom.ok_or_else(|| invalid(Some(&param), format!("`{param}` is required")))?;
+                let grammar = custom.format.as_ref().and_then(|format| format.grammar.as_ref());
+                let grammar =
+                    grammar.map(|grammar| Grammar { syntax: &grammar.syntax, definition: &grammar.definition });
+                tools.push(custom_tools::function(custom.name, custom.description, grammar));
+            }
             // A tool that its provider would run itself: the others lack it.
             (Some(hosted), _) => dropped.push(format!("tools.{hosted}")),
         }
@@ -194,7 +196,10 @@ fn declared_tools(body: &mut Body, dropped: &mut Vec<String>) -> Result<Vec<Tool
 }
 
 fn tool_choice(choice: &Value) -> Result<ToolChoice, InvalidRequest> {
-    let function = |choice: &Value| choice.get("function")?.get("name")?.as_str().map(str::to_owned);
+    let tool = |choice: &Value| {
+        let tool = choice.get("function").or_else(|| choice.get("custom"))?;
+        tool.get("name")?.as_str().map(str::to_owned)
+    };
     let error = || {
         invalid(
             Some("tool_choice"),
@@ -210,11 +215,11 @@ fn tool_choice(choice: &Value) -> Result<ToolChoice, InvalidRequest> {
         };
     }
     match choice.get("type").and_then(Value::as_str) {
-        None | Some("function") => function(choice).map(ToolChoice::Named).ok_or_else(error),
+        None | Some("function" | "custom") => tool(choice).map(ToolChoice::Named).ok_or_else(error),
         Some("allowed_tools") => {
             let allowed = choice.get("allowed_tools").unwrap_or(choice);
             let tools = allowed.get("tools").and_then(Value::as_array).ok_or_else(error)?;
-            let names = tools.iter().map(|tool| function(tool).ok_or_else(error)).collect::<Result<_, _>>()?;
+            let names = tools.iter().map(|one| tool(one).ok_or_else(error)).collect::<Result<_, _>>()?;
             let required = allowed.get("mode").and_then(Value::as_str) == Some("required");
             Ok(ToolChoice::Allowed { names, required })
         }

@@ -9,6 +9,7 @@ use super::following;
 use super::relay::UsageView;
 use super::usage;
 use crate::dialects::conversation::{Event, Opaque, Stop, Usage};
+use crate::dialects::custom_tools;
 use crate::dialects::progress::Progress;
 use crate::dialects::translate::{ClientError, StreamEncoder};
 
@@ -25,10 +26,22 @@ pub struct ChatStreamEncoder {
     details: usize,
     /// For each call, whether arguments have been written.
     calls: Vec<bool>,
+    /// Calls of tools that take a text: it stands within the arguments and can be told once they are whole.
+    custom: Vec<CustomCall>,
     usage: Option<Usage>,
     stop: Option<Stop>,
     /// What the last chunk with a choice has as `aipipe`.
     aipipe: Option<String>,
+}
+
+/// A call whose input is not told yet.
+#[derive(Debug, Clone)]
+struct CustomCall {
+    index: u32,
+    /// All of it but the input.
+    start: Map<String, Value>,
+    name: String,
+    arguments: String,
 }
 
 impl ChatStreamEncoder {
@@ -42,6 +55,7 @@ impl ChatStreamEncoder {
             thought: String::new(),
             details: 0,
             calls: Vec::new(),
+            custom: Vec::new(),
             usage: None,
             stop: None,
             aipipe: None,
@@ -118,22 +132,41 @@ impl ChatStreamEncoder {
     fn call_start(&mut self, index: u32, call: (&str, &str), signature: Option<&Opaque>, out: &mut Vec<u8>) {
         self.complete_last_call(out);
         let (id, name) = call;
-        let mut start = object([("id", id.into()), ("type", "function".into())]);
+        let is_custom = self.shape.is_custom(name);
+        let kind = if is_custom { "custom" } else { "function" };
+        let mut start = object([("id", id.into()), ("type", kind.into())]);
         if let Some(signature) = signature {
             start.insert("extra_content".into(), extra_content(signature));
         }
-        self.call(index, start, json!({"name": name, "arguments": ""}), out);
-        self.calls.push(false);
+        // What a custom tool gets is written at the end.
+        self.calls.push(is_custom);
+        if is_custom {
+            self.custom.push(CustomCall { index, start, name: name.to_owned(), arguments: String::new() });
+        } else {
+            self.call(index, start, json!({"name": name, "arguments": ""}), out);
+        }
     }
 
     fn arguments(&mut self, index: u32, text: &str, out: &mut Vec<u8>) {
         if text.is_empty() {
             return;
         }
+        if let Some(custom) = self.custom.iter_mut().find(|call| call.index == index) {
+            return custom.arguments.push_str(text);
+        }
         if let Some(written) = usize::try_from(index).ok().and_then(|index| self.calls.get_mut(index)) {
             *written = true;
         }
         self.call(index, Map::new(), json!({"arguments": text}), out);
+    }
+
+    fn tell_custom_calls(&mut self, out: &mut Vec<u8>) {
+        for CustomCall { index, start, name, arguments } in std::mem::take(&mut self.custom) {
+            let mut call = object([("index", index.into())]);
+            call.extend(start);
+            call.insert("custom".into(), json!({"name": name, "input": custom_tools::input(&arguments)}));
+            self.member("tool_calls", &json!([call]), out);
+        }
     }
 
     /// Clients parse the arguments of a call: one without any gets an empty object.
@@ -183,6 +216,7 @@ impl StreamEncoder for ChatStreamEncoder {
         if stop != Stop::Length {
             self.complete_last_call(out);
         }
+        self.tell_custom_calls(out);
         let reason = finish_reason(stop, !self.calls.is_empty(), self.shape.tools);
         self.chunk(b"", Some(reason), out);
         if let (UsageView::Shown, Some(figures)) = (self.view, &self.usage) {

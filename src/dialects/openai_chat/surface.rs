@@ -51,8 +51,9 @@ impl ClientSurface for Chat {
 
     fn explanation_event(&self, frame: &Frame, model: &str, explanation: &str) -> Option<Bytes> {
         // A chunk without choices, which clients pass over as they do the one with usage.
-        let AnswerShape { id, created, .. } = shape(frame, ToolShape::Calls);
-        let head = json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model}).to_string();
+        let id = answer_id(frame);
+        let head =
+            json!({"id": id, "object": "chat.completion.chunk", "created": frame.created, "model": model}).to_string();
         let head = head.trim_end_matches('}');
         Some(Bytes::from(format!("data: {head},\"choices\":[],\"aipipe\":{explanation}}}\n\n")))
     }
@@ -73,8 +74,8 @@ fn quirks(profile: &Profile) -> ChatQuirks {
     }
 }
 
-fn shape(frame: &Frame, tools: ToolShape) -> AnswerShape {
-    AnswerShape { id: format!("chatcmpl-{}", frame.request_id), created: frame.created, tools }
+fn answer_id(frame: &Frame) -> String {
+    format!("chatcmpl-{}", frame.request_id)
 }
 
 struct ChatRequest<'a> {
@@ -87,6 +88,11 @@ impl ChatRequest<'_> {
     fn tools(&self) -> ToolShape {
         let legacy = self.scan.found.means("functions") && self.scan.found.members.get("tools").is_none();
         if legacy { ToolShape::LegacyFunction } else { ToolShape::Calls }
+    }
+
+    fn shape(&self, frame: &Frame) -> AnswerShape {
+        let custom_tools = self.scan.custom_tools.iter().map(|name| name.decode().into_owned()).collect();
+        AnswerShape { id: answer_id(frame), created: frame.created, tools: self.tools(), custom_tools }
     }
 
     fn view(&self) -> UsageView {
@@ -136,11 +142,11 @@ impl ClientRequest for ChatRequest<'_> {
     }
 
     fn write_answer(&self, answer: &Answer, frame: &Frame) -> Bytes {
-        write_answer(answer, &shape(frame, self.tools()), None)
+        write_answer(answer, &self.shape(frame), None)
     }
 
     fn stream_encoder(&self, frame: &Frame) -> Box<dyn StreamEncoder> {
-        Box::new(ChatStreamEncoder::new(shape(frame, self.tools()), self.view()))
+        Box::new(ChatStreamEncoder::new(self.shape(frame), self.view()))
     }
 
     fn passing(&self, profile: &Profile) -> Box<dyn StreamReading> {

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::object::{Call, Encrypted, State, Writer, custom_input, refusal_part, text_part};
+use super::object::{Call, Encrypted, State, Writer, refusal_part, text_part};
 use super::passing::unexplained;
 use super::reading;
 use crate::dialects::client::{AnswerFacts, Slot};
 use crate::dialects::conversation::{Answer, Part, Stop, ToolCall};
+use crate::dialects::custom_tools;
 use crate::dialects::openai_chat::error::within_answer;
 use crate::dialects::translate::{AnswerError, Malformed};
 
@@ -83,7 +84,7 @@ impl Output<'_> {
         let is_cut = self.stop == Stop::Length && serde_json::from_str::<Value>(&call.arguments).is_err();
         let payload = match call.arguments.as_str() {
             "" if !is_cut => "{}".to_owned(),
-            arguments if self.writer.is_custom(&call.name) => custom_input(arguments),
+            arguments if self.writer.is_custom(&call.name) => custom_tools::input(arguments),
             arguments => arguments.to_owned(),
         };
         let status = if is_cut { "incomplete" } else { "completed" };

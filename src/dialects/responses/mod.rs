@@ -8,6 +8,7 @@
 //! their model wants back in `encrypted_content` (`dialects::mark`).
 
 mod answer;
+mod counting;
 mod error;
 mod following;
 mod object;
@@ -26,7 +27,8 @@ use aipipe_actors::routing::digest::PromptKey;
 use bytes::Bytes;
 
 use super::client::{
-    Addressed, AnswerFacts, ClientRequest, ClientSurface, Decoded, Facts, Frame, Prepared, StreamReading, Target,
+    Addressed, AnswerFacts, ClientRequest, ClientSurface, Counting, Decoded, Facts, Frame, Prepared, StreamReading,
+    Target,
 };
 use super::conversation::Answer;
 use super::openai_chat;
@@ -65,6 +67,10 @@ impl ClientSurface for Responses {
     fn explanation_event(&self, _: &Frame, _: &str, _: &str) -> Option<Bytes> {
         // Clients take `response.created` for the first event, and its members are the provider's.
         None
+    }
+
+    fn counting(&self) -> Option<&'static dyn Counting> {
+        Some(&counting::InputTokens)
     }
 
     fn error(&self, error: &ClientError<'_>, _: RequestId) -> Bytes {

@@ -1,6 +1,5 @@
 //! The `response` object as AiPipe writes it: what the request set is told back, and what the answer holds.
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::scan::Scan;
@@ -167,16 +166,6 @@ pub(super) fn text_part(text: &str) -> Value {
 /// A refusal as a part of a message.
 pub(super) fn refusal_part(text: &str) -> Value {
     json!({"type": "refusal", "refusal": text})
-}
-
-/// The input of a custom tool, from the arguments of the function that stands for it; what is no such object stands as it came.
-pub(super) fn custom_input(arguments: &str) -> String {
-    #[derive(serde::Deserialize)]
-    struct Arguments {
-        input: Box<RawValue>,
-    }
-    let Ok(Arguments { input }) = serde_json::from_str(arguments) else { return arguments.to_owned() };
-    serde_json::from_str::<String>(input.get()).unwrap_or_else(|_| input.get().to_owned())
 }
 
 /// Why an answer is not complete, in the dialect's words.

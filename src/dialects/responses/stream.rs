@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::answer::{item_status, without_content};
 use super::error;
 use super::following;
-use super::object::{Call, Encrypted, State, Writer, custom_input, refusal_part, text_part};
+use super::object::{Call, Encrypted, State, Writer, refusal_part, text_part};
 use crate::dialects::conversation::{Event, Opaque, Stop, Usage};
+use crate::dialects::custom_tools;
 use crate::dialects::progress::Progress;
 use crate::dialects::translate::{ClientError, StreamEncoder};
 
@@ -276,7 +277,7 @@ impl Encoder {
             let is_cut = stop == Stop::Length && serde_json::from_str::<Value>(&call.arguments).is_err();
             let index = call.index;
             let payload = if call.is_custom {
-                let input = custom_input(&call.arguments);
+                let input = custom_tools::input(&call.arguments);
                 let id = self.writer.item_id("ctc", index);
                 let data = json!({"item_id": id, "output_index": index, "delta": input});
                 self.write("response.custom_tool_call_input.delta", data, out);

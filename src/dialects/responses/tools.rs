@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::scan::Scan;
 use crate::dialects::conversation::{Tool, ToolChoice};
+use crate::dialects::custom_tools::{self, Grammar};
 use crate::dialects::scan::invalid;
 use crate::dialects::translate::InvalidRequest;
 
@@ -107,17 +108,7 @@ impl Declared {
             self.names.0.insert(name.clone(), told);
         }
         self.functions.push(if is_custom {
-            Tool {
-                name,
-                description: Some(described(tool.description, tool.format.as_ref())),
-                schema: serde_json::value::to_raw_value(&json!({
-                    "type": "object",
-                    "properties": {"input": {"type": "string", "description": "The whole input, as plain text."}},
-                    "required": ["input"],
-                }))
-                .ok(),
-                strict: None,
-            }
+            custom_tools::function(name, tool.description, tool.format.as_ref().and_then(grammar))
         } else {
             Tool { name, description: tool.description, schema: tool.parameters, strict: tool.strict }
         });
@@ -133,15 +124,9 @@ fn required_name(name: Option<String>) -> Result<String, InvalidRequest> {
     name.ok_or_else(|| invalid(Some("tools"), "`tools` must hold functions with a `name`"))
 }
 
-/// What a custom tool does, with the grammar that its input must follow: nothing else holds the model to it.
-fn described(description: Option<String>, format: Option<&Value>) -> String {
-    let mut text = description.unwrap_or_default();
-    let definition = format.and_then(|format| format.get("definition")).and_then(Value::as_str);
-    if let Some(definition) = definition {
-        let syntax = format.and_then(|format| format.get("syntax")).and_then(Value::as_str).unwrap_or("a");
-        text.push_str(&format!("\n\nThe input must follow this {syntax} grammar:\n{definition}"));
-    }
-    text
+fn grammar(format: &Value) -> Option<Grammar<'_>> {
+    let text = |name: &str| format.get(name).and_then(Value::as_str);
+    Some(Grammar { syntax: text("syntax").unwrap_or("a"), definition: text("definition")? })
 }
 
 /// Reads the choice of tools.

@@ -27,7 +27,8 @@ impl Counting for CountTokens {
     /// Always as a whole request: the short form has no place for instructions and functions.
     fn call(&self, request: Bytes, model: &Model) -> Bytes {
         let name = serde_json::Value::from(format!("models/{}", model.id)).to_string();
-        let members = request.get(1..).unwrap_or_default();
+        // What stands before the brace means nothing.
+        let members = request.trim_ascii_start().get(1..).unwrap_or_default();
         let mut call = Vec::with_capacity(request.len() + name.len() + 48);
         call.extend_from_slice(b"{\"generateContentRequest\":{\"model\":");
         call.extend_from_slice(name.as_bytes());

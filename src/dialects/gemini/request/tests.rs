@@ -30,6 +30,7 @@ fn bare(id: &str) -> Model {
         capabilities: Capabilities::NONE,
         parameters: ParameterLimits::default(),
         token_ratio: 1.0,
+        added: aipipe_actors::catalogue::AddedTokens::default(),
         retires_on: None,
     }
 }

@@ -116,6 +116,22 @@ fn references_that_multiply_are_refused() {
 }
 
 #[test]
+fn what_references_lead_to_does_not_multiply_without_bound() {
+    let long = "x".repeat(100_000);
+    let schema = |uses: usize| {
+        let properties: serde_json::Map<_, _> =
+            (0..uses).map(|number| (number.to_string(), json!({"$ref": "#/$defs/a"}))).collect();
+        json!({"type": "object", "properties": properties, "$defs": {"a": {"type": "string", "description": long}}})
+    };
+    assert_eq!(converted(schema(40))["properties"]["39"]["description"], *long);
+    assert_eq!(unfit(schema(1_000), Fidelity::Loose), Unfit::TooLarge);
+    // The same of a type that is said again and again.
+    let node =
+        converted(json!({"type": "object", "properties": {"a": {"type": vec!["string"; 1_000], "description": long}}}));
+    assert_eq!(node["properties"]["a"], json!({"type": "STRING", "description": long}));
+}
+
+#[test]
 fn d49_an_enum_of_numbers_is_told_in_words() {
     assert_eq!(
         property(json!({"type": "integer", "enum": [1, 2], "description": "Level."})),

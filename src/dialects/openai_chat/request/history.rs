@@ -8,6 +8,7 @@ use super::super::answer::thought_of;
 use super::invalid;
 use super::wire::{CallIn, ContentIn, ImageIn, MessageIn, PieceIn};
 use crate::dialects::conversation::{Opaque, Part, Role, Thought, ToolCall, ToolResult, Turn};
+use crate::dialects::custom_tools;
 use crate::dialects::openai_chat::media;
 use crate::dialects::translate::InvalidRequest;
 
@@ -64,7 +65,7 @@ impl History {
             turn.push(Part::ToolCall(self.call(index, position, call)?));
         }
         if let Some(function) = message.function_call {
-            let call = CallIn { id: None, function: Some(function), extra_content: None };
+            let call = CallIn { id: None, function: Some(function), custom: None, extra_content: None };
             turn.push(Part::ToolCall(self.call(index, turn.len(), call)?));
         }
         self.turns.push(Turn { role: Role::Assistant, parts: turn, name: message.name });
@@ -72,9 +73,14 @@ impl History {
     }
 
     fn call(&mut self, index: usize, position: usize, call: CallIn) -> Result<ToolCall, InvalidRequest> {
-        let function = call.function.ok_or_else(|| {
-            at(index, &format!(".tool_calls[{position}].function"), "is required to translate the call")
-        })?;
+        let (name, arguments) = match (call.function, call.custom) {
+            (Some(function), _) => (function.name, function.arguments.unwrap_or_default()),
+            (None, Some(custom)) => (custom.name, custom_tools::arguments(&custom.input.unwrap_or_default())),
+            (None, None) => {
+                let member = format!(".tool_calls[{position}].function");
+                return Err(at(index, &member, "is required to translate the call"));
+            }
+        };
         let id = match call.id.filter(|id| !id.is_empty()) {
             Some(id) => id,
             None => {
@@ -83,9 +89,9 @@ impl History {
                 id
             }
         };
-        self.called.insert(id.clone(), function.name.clone());
+        self.called.insert(id.clone(), name.clone());
         let signature = call.extra_content.as_ref().and_then(signature);
-        Ok(ToolCall { id, name: function.name, arguments: function.arguments.unwrap_or_default(), signature })
+        Ok(ToolCall { id, name, arguments, signature })
     }
 
     fn result(&mut self, index: usize, message: MessageIn) -> Result<(), InvalidRequest> {

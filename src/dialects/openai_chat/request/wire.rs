@@ -88,6 +88,7 @@ pub(super) struct FileIn {
 pub(super) struct CallIn {
     pub(super) id: Option<String>,
     pub(super) function: Option<CalledIn>,
+    pub(super) custom: Option<CustomCalledIn>,
     pub(super) extra_content: Option<Value>,
 }
 
@@ -98,10 +99,35 @@ pub(super) struct CalledIn {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct CustomCalledIn {
+    pub(super) name: String,
+    pub(super) input: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct ToolIn {
     #[serde(rename = "type")]
     pub(super) kind: Option<String>,
     pub(super) function: Option<FunctionIn>,
+    pub(super) custom: Option<CustomIn>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct CustomIn {
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) format: Option<CustomFormatIn>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct CustomFormatIn {
+    pub(super) grammar: Option<GrammarIn>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct GrammarIn {
+    pub(super) syntax: String,
+    pub(super) definition: String,
 }
 
 #[derive(Debug, Deserialize)]

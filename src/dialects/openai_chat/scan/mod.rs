@@ -48,6 +48,8 @@ pub struct Scan<'a> {
     pub include_usage: bool,
     /// Choices asked for.
     pub choices: u32,
+    /// Names of the tools that take a text: their calls have a shape of their own.
+    pub custom_tools: Vec<Text<'a>>,
     /// The reasoning asked for.
     pub reasoning: Option<Reasoning>,
     /// Positions for splicing.

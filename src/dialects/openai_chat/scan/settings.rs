@@ -143,18 +143,26 @@ impl<'a> Scan<'a> {
     fn declare_tool(&mut self, cursor: &mut Cursor<'a>) -> Result<(), InvalidRequest> {
         let mut members = cursor.object()?;
         let mut tool_type: Option<Text<'a>> = None;
+        let mut custom_name = None;
         while let Some(key) = cursor.key(&mut members)? {
             if key.name == *"type" && cursor.kind()? == Kind::String {
                 tool_type = Some(cursor.string()?);
             } else {
                 let declaration = cursor.skip()?;
-                self.found.estimate.json(cursor.slice(declaration));
+                let declaration = cursor.slice(declaration);
+                self.found.estimate.json(declaration);
+                if key.name == *"custom" {
+                    custom_name = name_within(declaration)?;
+                }
             }
         }
         self.found.tools += 1;
         match tool_type.map(|name| name.decode()).as_deref() {
             None | Some("function") => {}
-            Some("custom") => self.found.mean("custom_tools"),
+            Some("custom") => {
+                self.found.mean("custom_tools");
+                self.custom_tools.extend(custom_name);
+            }
             Some(hosted) => {
                 // Declared and run by the provider: not something that the model must be able to call back for.
                 self.found.tools -= 1;
@@ -259,6 +267,24 @@ fn flag_within(cursor: &mut Cursor<'_>, name: &str) -> Result<bool, InvalidReque
         }
     }
     Ok(flag)
+}
+
+/// The member `name` of an object, where it is a text.
+fn name_within(object: &str) -> Result<Option<Text<'_>>, InvalidRequest> {
+    let mut cursor = Cursor::new(object);
+    if cursor.kind()? != Kind::Object {
+        return Ok(None);
+    }
+    let mut members = cursor.object()?;
+    let mut name = None;
+    while let Some(key) = cursor.key(&mut members)? {
+        if key.name == *"name" && cursor.kind()? == Kind::String {
+            name = Some(cursor.string()?);
+        } else {
+            cursor.pass()?;
+        }
+    }
+    Ok(name)
 }
 
 fn is_empty_container(cursor: &mut Cursor<'_>, kind: Kind) -> Result<bool, InvalidRequest> {

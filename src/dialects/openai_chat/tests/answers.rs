@@ -14,7 +14,7 @@ use crate::dialects::openai_chat::scan::scan;
 use crate::dialects::translate::AnswerError;
 
 fn shape(tools: ToolShape) -> AnswerShape {
-    AnswerShape { id: "chatcmpl-1".into(), created: 7, tools }
+    AnswerShape { id: "chatcmpl-1".into(), created: 7, tools, custom_tools: Vec::new() }
 }
 
 fn written(parts: Vec<Part>, stop: Stop, tools: ToolShape) -> Value {

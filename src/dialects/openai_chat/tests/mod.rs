@@ -22,6 +22,7 @@ fn model() -> Model {
         capabilities: Capabilities::NONE.with(Capability::Reasoning),
         parameters: ParameterLimits::default(),
         token_ratio: 1.0,
+        added: aipipe_actors::catalogue::AddedTokens::default(),
         retires_on: None,
     }
 }

@@ -23,7 +23,7 @@ fn call(index: u32, name: &str) -> Event {
 }
 
 fn encoder(view: UsageView, tools: ToolShape) -> ChatStreamEncoder {
-    ChatStreamEncoder::new(AnswerShape { id: "chatcmpl-1".into(), created: 7, tools }, view)
+    ChatStreamEncoder::new(AnswerShape { id: "chatcmpl-1".into(), created: 7, tools, custom_tools: Vec::new() }, view)
 }
 
 /// The data of each event, the last of which must be `[DONE]`.

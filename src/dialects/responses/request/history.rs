@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::dialects::conversation::{Opaque, Part, Role, Thought, ToolCall, ToolResult, Turn};
+use crate::dialects::custom_tools;
 use crate::dialects::mark::{self, Marked};
 use crate::dialects::openai_chat::media;
 use crate::dialects::responses::tools::Names;
@@ -126,7 +127,7 @@ impl<'a> History<'a> {
             Some(other) => other.to_string(),
             None => String::new(),
         };
-        let arguments = if is_custom { json!({"input": text(item.input)}).to_string() } else { text(item.arguments) };
+        let arguments = if is_custom { custom_tools::arguments(&text(item.input)) } else { text(item.arguments) };
         self.called.insert(id.clone(), name.clone());
         let signature = self.signature.take();
         self.answer(vec![Part::ToolCall(ToolCall { id, name, arguments, signature })]);

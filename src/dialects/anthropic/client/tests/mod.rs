@@ -60,6 +60,7 @@ fn model(reasoning: ReasoningControl, efforts: &[Effort]) -> Model {
         capabilities: Capability::ALL.into_iter().collect(),
         parameters: ParameterLimits { reasoning, efforts: efforts.to_vec(), ..ParameterLimits::default() },
         token_ratio: 1.0,
+        added: aipipe_actors::catalogue::AddedTokens::default(),
         retires_on: None,
     }
 }
