@@ -25,7 +25,7 @@ use crate::config::{self, Change, Config, ConfigErrors, ProviderConfig};
 use crate::dialects::scan::PromptHasher;
 use crate::store::{MasterKeySource, Settings, Store, StoreError};
 use crate::telemetry::{LabelBounds, Meters, TenantLabel};
-use crate::upstream::client::Client;
+use crate::upstream::client::{Client, NoTls};
 
 /// Messages waiting at one provider's actor; beyond it requests are told that it is overloaded.
 const PROVIDER_MAILBOX: usize = 16_384;
@@ -44,7 +44,7 @@ pub enum StartError {
     Store(#[from] StoreError),
     /// The client for upstream calls cannot be made.
     #[error("upstream calls cannot be set up: {0}")]
-    Client(#[from] reqwest::Error),
+    Client(#[from] NoTls),
     /// The runtime refused a blocking task.
     #[error("the store cannot be opened: {0}")]
     Runtime(#[from] tokio::task::JoinError),

@@ -1,6 +1,5 @@
 //! The client that all upstream calls share.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aipipe_actors::fault::Fault;
@@ -10,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use reqwest::Url;
 use rustix::io::Errno;
+use rustls_platform_verifier::ConfigVerifierExt;
 use secrecy::{ExposeSecret, SecretString};
 use url::Host;
 
@@ -34,6 +34,17 @@ pub struct Broken {
     pub message: String,
 }
 
+/// TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTls {
+    /// The system has no certificates to trust, or they cannot be read.
+    #[error("the system's certificates cannot be used: {0}")]
+    Certificates(#[from] rustls::Error),
+    /// The client takes nothing of it.
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+}
+
 /// One call.
 #[derive(Debug)]
 pub struct Call {
@@ -50,10 +61,8 @@ pub struct Call {
 pub struct Client {
     /// Goes through the proxy that the environment names.
     remote: reqwest::Client,
-    /// For providers on this machine, which no proxy reaches. Made when the first of them is called: reading the system's certificates
-    /// takes milliseconds and megabytes, and most gateways call none.
-    local: Arc<OnceLock<reqwest::Client>>,
-    connect_timeout: Duration,
+    /// For providers on this machine, which no proxy reaches.
+    local: reqwest::Client,
 }
 
 impl Client {
@@ -61,10 +70,26 @@ impl Client {
     ///
     /// # Errors
     /// Where TLS cannot be set up.
-    pub fn new(connect_timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(connect_timeout: Duration) -> Result<Self, NoTls> {
         // Another part of the process may have installed a provider already; either serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Ok(Self { remote: builder(connect_timeout).build()?, local: Arc::default(), connect_timeout })
+        // Made once for both: the system's certificates take milliseconds and megabytes.
+        let mut tls = rustls::ClientConfig::with_platform_verifier()?;
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let builder = || {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .user_agent(concat!("aipipe/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(connect_timeout)
+                .pool_max_idle_per_host(IDLE_CONNECTIONS)
+                .pool_idle_timeout(IDLE_TIME)
+                .tcp_nodelay(true)
+                .tcp_keepalive(Duration::from_secs(30))
+                .http2_adaptive_window(true)
+                // A provider that redirects would carry the key to another host.
+                .redirect(reqwest::redirect::Policy::none())
+        };
+        Ok(Self { remote: builder().build()?, local: builder().no_proxy().build()? })
     }
 
     /// Sends a call with its key and waits for the head of the answer.
@@ -91,35 +116,13 @@ impl Client {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         authenticate(&mut headers, auth, key)?;
-        let call = self.reaching(&url)?.request(method, url).headers(headers).body(body);
+        let call = self.reaching(&url).request(method, url).headers(headers).body(body);
         call.send().await.map_err(|error| broken(&error))
     }
 
-    fn reaching(&self, url: &Url) -> Result<&reqwest::Client, Broken> {
-        if !is_local(url) {
-            return Ok(&self.remote);
-        }
-        if let Some(local) = self.local.get() {
-            return Ok(local);
-        }
-        // It fails where the system's certificates cannot be read: no provider has a part in that.
-        let shortage = |error: reqwest::Error| Broken { fault: Fault::Shortage, ..broken(&error) };
-        let local = builder(self.connect_timeout).no_proxy().build().map_err(shortage)?;
-        Ok(self.local.get_or_init(|| local))
+    fn reaching(&self, url: &Url) -> &reqwest::Client {
+        if is_local(url) { &self.local } else { &self.remote }
     }
-}
-
-fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .user_agent(concat!("aipipe/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(connect_timeout)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .pool_idle_timeout(IDLE_TIME)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Duration::from_secs(30))
-        .http2_adaptive_window(true)
-        // A provider that redirects would carry the key to another host.
-        .redirect(reqwest::redirect::Policy::none())
 }
 
 /// Whether the host is this machine.

@@ -27,7 +27,6 @@ use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
-use super::prompt::DELTAS;
 use super::report::Figure;
 
 const ROUNDS: usize = 3;
@@ -36,6 +35,8 @@ const ROUND: Duration = Duration::from_millis(100);
 /// About the size of a request.
 const REQUEST_BYTES: usize = 100 * 1024;
 const TURNS: usize = 24;
+/// Pieces of text in a stream.
+const DELTAS: usize = 64;
 const TOOLS: usize = 8;
 
 /// Who asks whom.
