@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::account::Account;
 use super::answers::Answers;
 use super::cooling::Cooling;
+use super::hedging::Hedging;
 use super::pins::Pins;
 use super::policy::Policy;
 use crate::identity::{ProviderId, TenantId};
@@ -28,4 +29,6 @@ pub struct Estate {
     pub cooling: Cooling,
     /// The models of its conversations.
     pub pins: Pins,
+    /// What its hedges may cost.
+    pub hedging: Arc<Hedging>,
 }

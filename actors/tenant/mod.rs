@@ -1,13 +1,14 @@
 //! A tenant: what it may do, what it has spent, what it has asked already.
 //!
 //! The [`actor`](Tenant) decides and forgets; what must outlive its crash is its [`Estate`]: the [`account`], the cached [`answers`] with
-//! the requests in flight, the models of its conversations ([`pins`]), and the waits that providers imposed on its keys. Only the tenant actor reserves money; whoever holds the
+//! the requests in flight, the models of its conversations ([`pins`]), what its hedges may cost ([`hedging`]), and the waits that providers imposed on its keys. Only the tenant actor reserves money; whoever holds the
 //! guard settles.
 
 pub mod account;
 pub mod answers;
 pub mod cooling;
 pub mod flight;
+pub mod hedging;
 pub mod limits;
 pub mod pins;
 pub mod policy;

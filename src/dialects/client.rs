@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use super::conversation::{Answer, Conversation, Stop, Usage};
 use super::issued::{Holdings, Stored};
+use super::progress::Progress;
 use super::scan::{PromptHasher, Trace};
 use super::splice::Splice;
 use super::translate::{AnswerError, ClientError, InvalidRequest, Malformed, ProviderError, StreamEncoder};
@@ -227,6 +228,11 @@ pub trait StreamReading: Send {
 
     /// Appends what a whole answer's client is still owed: usage with its cost, and the dialect's end.
     fn finish(&mut self, price: Price<'_>, out: &mut Vec<Bytes>);
+
+    /// How far the answer has come, and what can write on from there, where that is watched.
+    fn standing(&self) -> Option<(&Progress, &dyn StreamEncoder)> {
+        None
+    }
 
     /// The events that end a stream which broke, where they depend on what has passed.
     fn fail(&mut self, _: &ClientError<'_>) -> Option<Bytes> {

@@ -15,12 +15,14 @@ use aipipe_actors::runtime::{Address, Leaf, Supervisor, System};
 use aipipe_actors::tenant::account::{Account, Position};
 use aipipe_actors::tenant::answers::{Answers, CacheBounds, CacheLimits};
 use aipipe_actors::tenant::cooling::Cooling;
+use aipipe_actors::tenant::hedging::Hedging;
 use aipipe_actors::tenant::pins::Pins;
 use aipipe_actors::tenant::policy::Policy;
 use aipipe_actors::tenant::{Estate, Message, Tenant, World};
 use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::Instant;
 
 use crate::config::{Config, ProviderConfig};
 use crate::dialects::issued;
@@ -291,6 +293,7 @@ impl Directory {
             answers: Answers::new(self.bounds.clone()),
             cooling: Cooling::default(),
             pins: Pins::default(),
+            hedging: Hedging::new(Instant::now()),
         });
         let address = Address::new(format!("tenant:{tenant}"), MAILBOX, self.system.gauges("tenant"));
         let behaviour = Tenant::new(estate.clone(), self.world.clone());

@@ -10,6 +10,7 @@
 mod answer;
 mod counting;
 mod error;
+mod following;
 mod object;
 mod pass;
 mod passing;

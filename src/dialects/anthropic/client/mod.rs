@@ -7,6 +7,7 @@
 mod answer;
 mod counting;
 mod error;
+mod following;
 mod pass;
 mod passing;
 mod reading;
