@@ -38,8 +38,12 @@ pub enum Fault {
     Malformed,
     /// The request's own deadline came before the provider's.
     ClientDeadline,
+    /// Nothing came within the share of the request's own time that one candidate gets, which is shorter than the provider's limit.
+    Late,
     /// The client left.
     ClientGone,
+    /// Another model's answer came first.
+    Outrun,
     /// This machine has no descriptor, port or memory left for a connection.
     Shortage,
 }
@@ -114,7 +118,9 @@ impl Fault {
             Self::Stalled => "stalled",
             Self::Malformed => "malformed",
             Self::ClientDeadline => "client_deadline",
+            Self::Late => "late",
             Self::ClientGone => "client_gone",
+            Self::Outrun => "outrun",
             Self::Shortage => "shortage",
         }
     }
@@ -125,7 +131,7 @@ impl Fault {
             Self::Request | Self::ContextLength | Self::ContentPolicy | Self::ModelMissing => true,
             Self::Key | Self::Quota | Self::RateLimited | Self::Overloaded | Self::Upstream => true,
             Self::Unreachable | Self::Broken | Self::Silent | Self::Stalled | Self::Malformed => false,
-            Self::ClientDeadline | Self::ClientGone | Self::Shortage => false,
+            Self::ClientDeadline | Self::Late | Self::ClientGone | Self::Outrun | Self::Shortage => false,
         }
     }
 
@@ -150,6 +156,8 @@ impl Fault {
             Self::Stalled => (No, Stay, Model, Some(504), Some("upstream_timeout")),
             Self::Malformed => (No, Elsewhere, Model, Some(502), Some("upstream_malformed")),
             Self::ClientDeadline => (No, Stay, Nobody, Some(504), Some("upstream_timeout")),
+            Self::Late => (No, Elsewhere, Nobody, Some(504), Some("upstream_timeout")),
+            Self::Outrun => (No, Stay, Nobody, Some(504), Some("upstream_timeout")),
             Self::ClientGone => (No, Stay, Nobody, Some(499), Some("client_closed_request")),
             Self::Shortage => (Once, Next, Nobody, Some(503), Some("provider_unavailable")),
         };

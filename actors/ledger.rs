@@ -152,6 +152,19 @@ pub struct Attempt {
     /// Name of the fault, where it failed (see [`crate::fault::Fault::name`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// Why it was made beside or after others, where that was not to answer in their place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+}
+
+/// What a call was for, beside giving the answer by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It was to go on with an answer that had broken off.
+    Rescue,
+    /// It was started beside one that was slow to begin.
+    Hedge,
 }
 
 /// The last record of a request: it settles the opening, once.

@@ -10,4 +10,5 @@ pub mod money;
 pub mod provider;
 pub mod routing;
 pub mod runtime;
+mod sync;
 pub mod tenant;

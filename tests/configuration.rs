@@ -10,6 +10,7 @@ use aipipe::providers::{BUILT_IN, Dialect};
 use aipipe::store::Synchronous;
 use aipipe_actors::catalogue::{Capability, Effort, ReasoningControl};
 use aipipe_actors::money::{Rate, Tokens};
+use aipipe_actors::routing::preferences::OnBreak;
 use jiff::civil::date;
 use secrecy::ExposeSecret;
 
@@ -76,7 +77,8 @@ fn without_a_file_the_defaults_of_the_contract_hold() {
     assert_eq!(reliability.idle_timeout, Duration::from_secs(30));
     assert_eq!(reliability.keep_alive, Duration::from_secs(15));
     assert_eq!(reliability.total_timeout, Duration::from_secs(600));
-    assert_eq!(reliability.max_attempts.get(), 3);
+    assert_eq!((reliability.max_attempts.get(), reliability.on_break), (3, OnBreak::Error));
+    assert_eq!((config.hedge.enabled, config.hedge.max_extra_cost), (false, 0.05));
     assert_eq!(config.cache.ttl, Duration::from_secs(300));
     assert_eq!((config.cache.max_entries, config.cache.max_bytes), (10_000, 268_435_456));
     assert!(!config.metrics.tenant_label);
@@ -238,6 +240,12 @@ capabilities = ["tools", "imagse"]
 
 [routing]
 baseline = "openai/gpt-4oo"
+
+[reliability]
+on_break = "mend"
+
+[hedge]
+max_extra_cost = 2
 "#,
     );
     let environment =
@@ -255,13 +263,15 @@ baseline = "openai/gpt-4oo"
         "aipipe.toml:27: models[2].quality: must be above 0 and at most 1, not 1.5",
         "aipipe.toml:28: models[2].capabilities: must be one of tools, ",
         "aipipe.toml:31: routing.baseline: must name a model of the catalogue that has a price, as \"openai/gpt-4o\"; did you mean openai/gpt-4o?",
+        "aipipe.toml:34: reliability.on_break: must be one of \"error\", \"continue\", not \"mend\"",
+        "aipipe.toml:37: hedge.max_extra_cost: must be a share from 0 to 1, not 2",
         "AIPIPE_ADDR: must be an IP address and port",
         "AIPIPE_LOG: must be a level",
         "AIPIPE_MASTER_KEY: must be 32 bytes",
     ] {
         assert!(problems.contains(expected), "missing: {expected}\nin:\n{problems}");
     }
-    assert_eq!(problems.lines().count(), 14, "{problems}");
+    assert_eq!(problems.lines().count(), 16, "{problems}");
     assert!(
         problems.starts_with("aipipe.toml:2:") && problems.lines().last().unwrap().starts_with("AIPIPE_"),
         "by line, the environment last: {problems}"

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::circuit::{Change, Moment, State};
 use super::gate::{Entry, Gate, Place, Queued};
 use super::health::{Book, CallReport, Passage, Probe};
+use super::pace::Pace;
 use super::window::SLOT_SECONDS;
 use crate::clock::Clock;
 use crate::identity::{ModelId, ProviderId, TenantId};
@@ -97,6 +98,7 @@ pub struct Provider {
     id: ProviderId,
     gate: Arc<Gate>,
     published: Arc<ArcSwap<Book>>,
+    pace: Pace,
     clock: Arc<dyn Clock>,
     origin: Instant,
 }
@@ -110,7 +112,7 @@ impl std::fmt::Debug for Provider {
 impl Provider {
     /// A provider without a history.
     pub fn new(id: ProviderId, gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { id, gate, published: Arc::default(), clock, origin: Instant::now() })
+        Arc::new(Self { id, gate, published: Arc::default(), pace: Pace::default(), clock, origin: Instant::now() })
     }
 
     /// Its name.
@@ -121,6 +123,11 @@ impl Provider {
     /// Its places.
     pub fn gate(&self) -> &Arc<Gate> {
         &self.gate
+    }
+
+    /// How long the streams of its models take to begin.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// What was last published of its health.

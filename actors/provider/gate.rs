@@ -1,18 +1,17 @@
 //! Places at a provider: so many calls in flight, so many waiting, fair over tenants.
 //!
 //! The gate stands outside the provider actor, so that a crash neither loses nor doubles a place. Tenants take turns: one that queues a
-//! thousand requests waits behind its own, not in front of others.
+//! thousand requests waits behind its own, not in front of others. `tests/model` checks the hand-over under all kinds of schedules.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
-use tokio::sync::oneshot;
-
 use crate::identity::TenantId;
+use crate::sync::{Mutex, MutexGuard, oneshot};
 
 /// What became of the wish to enter.
 #[derive(Debug)]

@@ -66,6 +66,15 @@ pub struct ModelHealth {
     last_error: Option<Arc<LastError>>,
 }
 
+/// What a model usually takes, as moving averages.
+#[derive(Debug, Clone, Copy)]
+pub struct Usual {
+    /// To the end of an answer.
+    pub latency: Duration,
+    /// To its first content.
+    pub ttft: Duration,
+}
+
 /// What is known of a provider.
 #[derive(Debug, Default, Clone)]
 pub struct Book {
@@ -206,6 +215,13 @@ impl Book {
         }
     }
 
+    /// What calls of this model usually take; `None` where none has succeeded yet.
+    pub fn usual(&self, model: &ModelId) -> Option<Usual> {
+        let health = self.models.get(model).filter(|health| health.latency_ms > 0.0)?;
+        let milliseconds = |value: f64| Duration::from_secs_f64(value / 1_000.0);
+        Some(Usual { latency: milliseconds(health.latency_ms), ttft: milliseconds(health.ttft_ms) })
+    }
+
     /// Until when no call of this model may go out; `None` where one may go out now.
     pub fn open_until(&self, model: &ModelId, now: Instant) -> Option<Instant> {
         let circuits =
@@ -228,7 +244,7 @@ impl Book {
             let reach = self.reach.succeeded(at);
             return if change == Change::None { reach } else { change };
         };
-        if matches!(fault, Fault::ClientGone | Fault::ClientDeadline) {
+        if matches!(fault, Fault::ClientGone | Fault::ClientDeadline | Fault::Late | Fault::Outrun) {
             return Change::None;
         }
         health.failures += 1;

@@ -6,6 +6,7 @@
 pub mod circuit;
 pub mod gate;
 pub mod health;
+pub mod pace;
 pub mod window;
 
 mod actor;

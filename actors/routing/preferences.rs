@@ -18,6 +18,27 @@ pub enum CacheMode {
     Off,
 }
 
+/// What becomes of a stream that breaks after its first content.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum OnBreak {
+    /// It ends in an error event.
+    #[default]
+    Error,
+    /// Another model continues it, where one can.
+    Continue,
+}
+
+impl OnBreak {
+    /// The value of this word in a header, a body or the configuration.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "error" => Some(Self::Error),
+            "continue" => Some(Self::Continue),
+            _ => None,
+        }
+    }
+}
+
 /// How good an answer should be against what it costs: shifts the complexity that `auto` chooses by.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -72,6 +93,8 @@ pub struct Preferences {
     pub complexity: Option<f64>,
     /// What to do with the cache.
     pub cache: Option<CacheMode>,
+    /// What becomes of a stream that breaks.
+    pub on_break: Option<OnBreak>,
     /// How long the client waits for the answer.
     pub timeout: Option<Duration>,
     /// Labels kept in the ledger.

@@ -2,9 +2,9 @@
 //!
 //! Check and reservation are one step under one short lock. A reservation dropped before dispatch gives the money back; settled, it is
 //! charged to the period that admitted it. Day and month (UTC) are always both counted, so that a changed budget is another comparison.
-//! The account stands outside the tenant actor: a crash resets no limit.
+//! The account stands outside the tenant actor: a crash resets no limit. `tests/model` checks that no schedule holds or charges money twice.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::limits::MinuteWindow;
 use super::policy::{BudgetPeriod, Policy};
 use crate::money::NanoUsd;
+use crate::sync::{Mutex, MutexGuard};
 
 /// What a tenant had spent when its account was opened.
 #[derive(Debug, Default, Clone, Copy)]

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::account::Account;
 use super::answers::Answers;
 use super::cooling::Cooling;
+use super::hedging::Hedging;
 use super::learning::Learning;
 use super::pins::Pins;
 use super::policy::Policy;
@@ -34,4 +35,6 @@ pub struct Estate {
     pub learning: Learning,
     /// How its second policy compares.
     pub shadow: Shadow,
+    /// What its hedges may cost.
+    pub hedging: Arc<Hedging>,
 }

@@ -22,6 +22,7 @@ use aipipe_actors::runtime::{Address, CallError, Leaf, Roster, System};
 use aipipe_actors::tenant::account::{Account, Position};
 use aipipe_actors::tenant::answers::{Answers, CacheBounds, CacheLimits};
 use aipipe_actors::tenant::cooling::Cooling;
+use aipipe_actors::tenant::hedging::Hedging;
 use aipipe_actors::tenant::pins::Pins;
 use aipipe_actors::tenant::policy::Policy;
 use aipipe_actors::tenant::{Denial, Dispatch, Estate, Message, Question, Reply, Stage, Tenant, World};
@@ -93,6 +94,7 @@ impl Bench {
             pins: Pins::default(),
             learning: Default::default(),
             shadow: Default::default(),
+            hedging: Hedging::new(Instant::now()),
         });
         let tenant = Address::new(format!("tenant:{name}"), 100, system.gauges("tenant"));
         let (tenants, providers) = (Arc::new(Roster::default()), Arc::new(Roster::default()));

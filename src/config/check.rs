@@ -9,17 +9,19 @@ use std::time::Duration;
 
 use aipipe_actors::catalogue::{Catalogue, Model};
 use aipipe_actors::identity::ProviderId;
+use aipipe_actors::routing::preferences::OnBreak;
 use url::Url;
 
 use super::document::Found;
 use super::environment::{Environment, base_url_variable};
 use super::errors::{ConfigError, ConfigErrors, Place, suggestion};
 use super::meaning::{
-    Cache, Config, Database, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, TenantAuth, Tenants,
+    Cache, Config, Database, Hedge, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, TenantAuth, Tenants,
 };
 use super::values::{CatalogueMode, TenantAuthWritten, VariableName};
 use super::written::{
-    Written, WrittenCache, WrittenModel, WrittenProvider, WrittenReliability, WrittenRouting, WrittenTenants,
+    Written, WrittenCache, WrittenHedge, WrittenModel, WrittenProvider, WrittenReliability, WrittenRouting,
+    WrittenTenants,
 };
 use super::{catalogue, open_telemetry, values::Text};
 use crate::providers::{BUILT_IN, BuiltIn, Profile};
@@ -28,6 +30,7 @@ use crate::store::{MasterKey, Synchronous};
 /// The address of `aipipe serve` where none is given.
 const DEFAULT_ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8082);
 const DEFAULT_BASELINE: &str = "openai/gpt-4o";
+const DEFAULT_EXTRA_COST: f64 = 0.05;
 const A_DAY_IN_MS: u64 = 86_400_000;
 
 /// Checks everything; `problems` are those found so far.
@@ -56,6 +59,7 @@ pub(super) fn check(
         catalogue: Arc::new(catalogue),
         tenants: check.tenants(written.tenants, addr),
         reliability: check.reliability(written.reliability),
+        hedge: check.hedge(written.hedge),
         cache: check.cache(written.cache),
         metrics: Metrics { tenant_label: written.tenant_label.is_some_and(|found| found.value) },
         traces: open_telemetry::traces(environment, &mut check.problems),
@@ -331,7 +335,20 @@ impl Check<'_> {
             keep_alive: self.milliseconds(written.keep_alive, 15_000),
             total_timeout: self.milliseconds(written.total_timeout, 600_000),
             max_attempts: u32::try_from(max_attempts).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
+            on_break: written.on_break.map_or(OnBreak::Error, |found| found.value),
         }
+    }
+
+    fn hedge(&mut self, written: WrittenHedge) -> Hedge {
+        let max_extra_cost = match written.max_extra_cost {
+            Some(found) if (0.0..=1.0).contains(&found.value) => found.value,
+            Some(found) => {
+                self.report(found.place, format!("must be a share from 0 to 1, not {}", found.value));
+                DEFAULT_EXTRA_COST
+            }
+            None => DEFAULT_EXTRA_COST,
+        };
+        Hedge { enabled: written.enabled.is_some_and(|found| found.value), max_extra_cost }
     }
 
     fn cache(&mut self, written: WrittenCache) -> Cache {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aipipe_actors::catalogue::{Catalogue, Model};
 use aipipe_actors::identity::{ModelId, ProviderId};
+use aipipe_actors::routing::preferences::OnBreak;
 use jiff::ToSpan;
 use jiff::civil::Date;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -43,6 +44,8 @@ pub struct Config {
     pub tenants: Tenants,
     /// Deadlines and attempts.
     pub reliability: Reliability,
+    /// Second calls beside slow ones.
+    pub hedge: Hedge,
     /// The answer cache.
     pub cache: Cache,
     /// What the metrics show.
@@ -186,6 +189,17 @@ pub struct Reliability {
     pub total_timeout: Duration,
     /// Upstream calls of one request, over all models and providers, the first included.
     pub max_attempts: NonZeroU32,
+    /// What becomes of a stream that breaks after its first content, where its client does not say.
+    pub on_break: OnBreak,
+}
+
+/// Second calls beside those that are slow to begin.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hedge {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// The most that calls of which another came first may cost, as a share (0..=1) of a tenant's spend.
+    pub max_extra_cost: f64,
 }
 
 /// The answer cache.

@@ -26,7 +26,7 @@ pub use catalogue::{DEFAULT_CONTEXT_TOKENS, DEFAULT_MAX_OUTPUT_TOKENS, DEFAULT_Q
 pub use environment::Environment;
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use meaning::{
-    Cache, Config, Database, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, TenantAuth, Tenants,
+    Cache, Config, Database, Hedge, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, TenantAuth, Tenants,
 };
 pub use open_telemetry::{Sampler, Traces};
 pub use reload::{Change, Effect, reload};

@@ -86,6 +86,9 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<Change> {
     diff.value("reliability.keep_alive_ms", &before.keep_alive, &after.keep_alive, now);
     diff.value("reliability.total_timeout_ms", &before.total_timeout, &after.total_timeout, now);
     diff.value("reliability.max_attempts", &before.max_attempts, &after.max_attempts, now);
+    diff.value("reliability.on_break", &before.on_break, &after.on_break, now);
+    diff.value("hedge.enabled", &old.hedge.enabled, &new.hedge.enabled, now);
+    diff.value("hedge.max_extra_cost", &old.hedge.max_extra_cost, &new.hedge.max_extra_cost, now);
     diff.value("cache.ttl_seconds", &old.cache.ttl, &new.cache.ttl, now);
     diff.value("cache.max_entries", &old.cache.max_entries, &new.cache.max_entries, now);
     diff.value("cache.max_bytes", &old.cache.max_bytes, &new.cache.max_bytes, now);

@@ -6,6 +6,7 @@ use std::ops::Range;
 use aipipe_actors::catalogue::{Capability, Effort, ReasoningControl};
 use aipipe_actors::identity::{ModelId, ProviderId};
 use aipipe_actors::money::Rate;
+use aipipe_actors::routing::preferences::OnBreak;
 use jiff::civil::Date;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -222,6 +223,7 @@ pub(super) enum CatalogueMode {
 words! {
     TenantAuthWritten: "auto" => Self::Auto, "token" => Self::Token, "header" => Self::Header;
     CatalogueMode: "extend" => Self::Extend, "replace" => Self::Replace;
+    OnBreak: "error" => Self::Error, "continue" => Self::Continue;
     Synchronous: "normal" => Self::Normal, "full" => Self::Full;
     Dialect: "openai" => Self::OpenAi, "anthropic" => Self::Anthropic, "gemini" => Self::Gemini;
     ReasoningControl:

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use aipipe_actors::catalogue::{Capability, Effort, ReasoningControl};
 use aipipe_actors::identity::{ModelId, ProviderId};
 use aipipe_actors::money::Rate;
+use aipipe_actors::routing::preferences::OnBreak;
 use jiff::civil::Date;
 use url::Url;
 
@@ -33,6 +34,7 @@ pub(super) struct Written {
     pub(super) routing: WrittenRouting,
     pub(super) tenants: WrittenTenants,
     pub(super) reliability: WrittenReliability,
+    pub(super) hedge: WrittenHedge,
     pub(super) cache: WrittenCache,
     pub(super) tenant_label: Option<Found<bool>>,
 }
@@ -123,6 +125,14 @@ pub(super) struct WrittenReliability {
     pub(super) keep_alive: Option<Found<u64>>,
     pub(super) total_timeout: Option<Found<u64>>,
     pub(super) max_attempts: Option<Found<u64>>,
+    pub(super) on_break: Option<Found<OnBreak>>,
+}
+
+/// `[hedge]`.
+#[derive(Debug, Default)]
+pub(super) struct WrittenHedge {
+    pub(super) enabled: Option<Found<bool>>,
+    pub(super) max_extra_cost: Option<Found<f64>>,
 }
 
 /// `[cache]`.
@@ -170,6 +180,11 @@ impl Written {
         }
         if let Some(section) = root.section("reliability") {
             written.reliability = WrittenReliability::read(section);
+        }
+        if let Some(mut hedge) = root.section("hedge") {
+            written.hedge =
+                WrittenHedge { enabled: hedge.take("enabled"), max_extra_cost: hedge.take("max_extra_cost") };
+            hedge.finish();
         }
         if let Some(section) = root.section("cache") {
             written.cache = WrittenCache::read(section);
@@ -330,6 +345,7 @@ impl WrittenReliability {
             keep_alive: section.take("keep_alive_ms"),
             total_timeout: section.take("total_timeout_ms"),
             max_attempts: section.take("max_attempts"),
+            on_break: section.take("on_break"),
         };
         section.finish();
         written

@@ -97,5 +97,5 @@ function passedOver({ candidates: all }) {
 function calls(attempts) {
   if (!attempts.length) return h("p", { class: "quiet pass" }, "No upstream call.");
   return h("div", { class: "pass" }, h("h3", {}, "Upstream calls"), h("ul", { class: "conditions" }, attempts.map(one =>
-    h("li", { class: one.outcome === "ok" ? "" : "warning" }, `${one.provider}/${one.model}: ${one.fault ?? one.outcome}${one.status ? `, status ${one.status}` : ""}, ${ms(one.latency_ms)} ms, ${usd(one.cost_usd)}`))));
+    h("li", { class: one.outcome === "ok" ? "" : "warning" }, `${one.provider}/${one.model}${one.role ? ` (${one.role})` : ""}: ${one.fault ?? one.outcome}${one.status ? `, status ${one.status}` : ""}, ${ms(one.latency_ms)} ms, ${usd(one.cost_usd)}`))));
 }

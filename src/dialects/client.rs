@@ -20,6 +20,7 @@ use bytes::Bytes;
 use super::conversation::{Answer, Conversation, Stop, Usage};
 use super::form::Form;
 use super::issued::{Holdings, Stored};
+use super::progress::Progress;
 use super::scan::{PromptHasher, Trace};
 use super::splice::Splice;
 use super::translate::{AnswerError, ClientError, InvalidRequest, Malformed, ProviderError, StreamEncoder};
@@ -231,6 +232,11 @@ pub trait StreamReading: Send {
 
     /// What should be JSON in what has passed.
     fn form(&self) -> &Form;
+
+    /// How far the answer has come, and what can write on from there, where that is watched.
+    fn standing(&self) -> Option<(&Progress, &dyn StreamEncoder)> {
+        None
+    }
 
     /// The events that end a stream which broke, where they depend on what has passed.
     fn fail(&mut self, _: &ClientError<'_>) -> Option<Bytes> {

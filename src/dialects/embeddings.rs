@@ -19,6 +19,7 @@ use super::edits::Edits;
 use super::form::Form;
 use super::json::{Cursor, Fault, Kind};
 use super::openai_chat::{Chat, ChatQuirks, error, usage};
+use super::progress::Progress;
 use super::scan::{BodyScan, Findings, PromptHasher, boolean, invalid, read};
 use super::translate::{AnswerError, ClientError, InvalidRequest, Malformed, StreamEncoder};
 use crate::providers::{Dialect, Profile};
@@ -241,6 +242,16 @@ impl StreamEncoder for NoStream {
     fn finish(&mut self, _cost_usd: Option<&str>, _: &mut Vec<u8>) {}
 
     fn error(&mut self, _: &ClientError<'_>, _: &mut Vec<u8>) {}
+
+    fn follow(&mut self, _: &str, progress: &mut Progress) {
+        progress.close();
+    }
+
+    fn tell(&mut self, _aipipe: String) {}
+
+    fn copy(&self) -> Box<dyn StreamEncoder> {
+        Box::new(Self::default())
+    }
 }
 
 /// What an answer says. The vectors themselves are passed over.

@@ -19,6 +19,7 @@ pub mod issued;
 pub mod json;
 mod mark;
 pub mod openai_chat;
+pub mod progress;
 pub mod responses;
 pub mod scan;
 pub mod scrub;

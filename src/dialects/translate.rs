@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::conversation::{Answer, Conversation, Event};
+use super::progress::Progress;
 
 /// A request in a provider's dialect, ready to be sent.
 #[derive(Debug)]
@@ -118,8 +119,8 @@ pub trait StreamDecoder: Send {
     fn close(&mut self, out: &mut Vec<Event>) -> Result<(), Malformed>;
 }
 
-/// Writes a client's stream.
-pub trait StreamEncoder: Send {
+/// Writes a client's stream, from its beginning or from where a stream of the same dialect broke off.
+pub trait StreamEncoder: Send + Sync {
     /// Appends the bytes of one event.
     fn event(&mut self, event: &Event, out: &mut Vec<u8>);
 
@@ -128,6 +129,16 @@ pub trait StreamEncoder: Send {
 
     /// Appends an error in mid-stream, after which nothing follows: never a clean end.
     fn error(&mut self, error: &ClientError<'_>, out: &mut Vec<u8>);
+
+    /// Takes the data of an event that the client got as the provider wrote it, so that this encoder can go on behind it under the same
+    /// ids, and notes how far the answer has come.
+    fn follow(&mut self, data: &str, progress: &mut Progress);
+
+    /// What stands as `aipipe` (a JSON object) in the event that says why the answer ended.
+    fn tell(&mut self, aipipe: String);
+
+    /// The same encoder at the same place, for a continuation that may come to nothing.
+    fn copy(&self) -> Box<dyn StreamEncoder>;
 }
 
 /// An error as a client is told of it; each client dialect shapes it.

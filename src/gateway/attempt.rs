@@ -12,21 +12,27 @@ use reqwest::Response;
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
-use super::course::Course;
 use super::failure::Failure;
+use super::meter::Meter;
 use super::outgoing::{Outgoing, Reading};
-use super::reading::Translating;
+use super::reading::{Followed, Translating};
 use super::upstreams::Upstream;
 use crate::config::Reliability;
 use crate::dialects::client::{AnswerFacts, ClientRequest, ClientSurface, Frame, Onward, StreamReading};
+use crate::dialects::form::Form;
 use crate::dialects::translate::{AnswerError, Malformed, Undo};
-use crate::upstream::client::{self, Client, Gathered, MAX_ANSWER_BYTES, MAX_ERROR_BYTES};
+use crate::upstream::client::{self, Gathered, MAX_ANSWER_BYTES, MAX_ERROR_BYTES};
 use crate::upstream::sse::{RawEvent, SseDecoder};
 
 /// Models that reason are given so many times the usual wait for the first content: they think before they say anything.
 const REASONING_PATIENCE: u32 = 4;
 /// Longest wait for the body of an error whose status is known already.
 const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The least time that a candidate gets before another is asked in its place.
+const SHORTEST_TURN: Duration = Duration::from_millis(250);
+/// How long a whole answer takes at many models that do not reason: some thousand tokens.
+const USUAL_ANSWER: Duration = Duration::from_secs(30);
 
 /// How long a call may take.
 #[derive(Debug, Clone, Copy)]
@@ -39,24 +45,44 @@ pub struct Patience {
     pub keep_alive: Duration,
     /// When the request's own time is up.
     pub deadline: Instant,
+    /// How long the first content, or a whole answer, takes at many models of this kind.
+    usually: Duration,
+    /// Whether `first` is less than the configuration allows, to leave time for other candidates.
+    is_share: bool,
 }
 
 impl Patience {
     /// What the configuration allows a model's call.
     pub fn new(reliability: &Reliability, model: &Model, is_stream: bool, deadline: Instant) -> Self {
-        let first = match (is_stream, model.capabilities.contains(Capability::Reasoning)) {
-            (false, _) => reliability.answer_timeout,
-            (true, false) => reliability.first_byte_timeout,
-            (true, true) => reliability.first_byte_timeout.saturating_mul(REASONING_PATIENCE),
+        let thinks = if model.capabilities.contains(Capability::Reasoning) { REASONING_PATIENCE } else { 1 };
+        let (first, usually) = match is_stream {
+            false => (reliability.answer_timeout, USUAL_ANSWER.saturating_mul(thinks)),
+            true => (reliability.first_byte_timeout.saturating_mul(thinks), SHORTEST_TURN),
         };
-        Self { first, idle: reliability.idle_timeout, keep_alive: reliability.keep_alive, deadline }
+        let Reliability { idle_timeout: idle, keep_alive, .. } = *reliability;
+        Self { first, idle, keep_alive, deadline, usually, is_share: false }
+    }
+
+    /// Where the request's own time is shorter than what the configuration allows one call: shares it among so many candidates, so that
+    /// a silent one loses its turn while the next still has time. Nobody gets less than three times what its calls usually take, or where
+    /// that is unknown what those of many models do: until a whole answer is there, nobody is heard of.
+    #[must_use]
+    pub fn shared(self, turns: u32, usual: Option<Duration>) -> Self {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let least = usual.map_or(self.usually, |usual| usual.saturating_mul(3)).max(SHORTEST_TURN);
+        let share = (left / turns.max(1)).max(least);
+        if left > self.first || share >= left {
+            return self;
+        }
+        Self { first: share, is_share: true, ..self }
     }
 }
 
 /// A call about to be made.
+#[derive(Clone)]
 pub struct Attempt<'a> {
-    /// The client.
-    pub client: &'a Client,
+    /// HTTP to the providers.
+    pub http: &'a client::Client,
     /// Whom to call.
     pub upstream: &'a Upstream,
     /// The key to present.
@@ -65,12 +91,21 @@ pub struct Attempt<'a> {
     pub model: Arc<Model>,
     /// How long it may take.
     pub patience: Patience,
+    /// What it uses.
+    pub meter: Meter,
+}
+
+/// Whom an answer is written for.
+#[derive(Clone, Copy)]
+pub struct Client<'a> {
     /// The client's dialect.
     pub surface: &'static dyn ClientSurface,
     /// The client's request, which the answer is written for.
     pub request: &'a dyn ClientRequest,
     /// What a translated answer has beside its content.
     pub frame: Frame,
+    /// Whether a stream is to be watched, so that another model can go on with it where it breaks.
+    pub watched: bool,
 }
 
 /// A whole answer in the client's dialect, without what belongs to one request only.
@@ -102,18 +137,18 @@ impl Attempt<'_> {
     ///
     /// # Errors
     /// [`Failure`]; the client has seen nothing.
-    pub async fn whole(&self, outgoing: Outgoing, course: &mut Course) -> Result<Whole, Failure> {
+    pub async fn whole(&self, outgoing: Outgoing, client: &Client<'_>) -> Result<Whole, Failure> {
         let Outgoing { call, reading, .. } = outgoing;
-        let response = self.send(call, self.first_deadline(), course).await?;
-        let body = self.body(response, course).await?;
+        let response = self.send(call, self.first_deadline()).await?;
+        let body = self.body(response).await?;
         let profile = &self.upstream.config.profile;
         let whole = match reading {
-            Reading::Same => self.surface.read_answer(&body, profile).map(|facts| Whole { body, facts }),
+            Reading::Same => client.surface.read_answer(&body, profile).map(|facts| Whole { body, facts }),
             Reading::Translated(undo) => {
                 self.upstream.dialect.decode_answer(&body, &self.origin(), &undo).and_then(|answer| {
-                    let body = self.request.write_answer(&answer, &self.frame);
+                    let body = client.request.write_answer(&answer, &client.frame);
                     // What was just written is read as it would be from the cache.
-                    let mut facts = self.surface.read_answer(&body, profile)?;
+                    let mut facts = client.surface.read_answer(&body, profile)?;
                     facts.usage = answer.usage;
                     // Its ids are AiPipe's own, and nothing of it is kept anywhere.
                     facts.issued.clear();
@@ -122,11 +157,11 @@ impl Attempt<'_> {
             }
         };
         let mut whole = whole.map_err(|error| self.no_answer(error))?;
-        course.content(whole.facts.content_bytes);
-        course.stopped(Some(whole.facts.stop));
-        course.issued(std::mem::take(&mut whole.facts.issued));
+        self.meter.content(whole.facts.content_bytes);
+        self.meter.stopped(Some(whole.facts.stop));
+        self.meter.issued(std::mem::take(&mut whole.facts.issued));
         if let Some(usage) = whole.facts.usage {
-            course.usage(usage);
+            self.meter.usage(usage);
         }
         Ok(whole)
     }
@@ -135,22 +170,47 @@ impl Attempt<'_> {
     ///
     /// # Errors
     /// [`Failure`]; the client has seen nothing.
-    pub async fn stream(&self, outgoing: Outgoing, course: &mut Course) -> Result<OpenStream, Failure> {
+    pub async fn stream(&self, outgoing: Outgoing, client: &Client<'_>) -> Result<OpenStream, Failure> {
         let Outgoing { call, reading, .. } = outgoing;
         let first = self.first_deadline();
-        let response = self.send(call, first, course).await?;
-        // Some compatible servers give no type or a wrong one; these two are certainly none.
-        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if content_type.is_some_and(|value| value.starts_with("application/json") || value.starts_with("text/html")) {
-            return self.whole_for_a_stream(response, reading, course).await;
+        let response = self.send(call, first).await?;
+        if is_whole(&response) {
+            return self.whole_for_a_stream(response, reading, client).await;
         }
-        let reader: Box<dyn StreamReading> = match reading {
-            Reading::Same => self.request.passing(&self.upstream.config.profile),
-            Reading::Translated(undo) => {
+        let encoder = || client.request.stream_encoder(&client.frame);
+        let reader: Box<dyn StreamReading> = match (reading, client.watched) {
+            (Reading::Same, false) => client.request.passing(&self.upstream.config.profile),
+            (Reading::Same, true) => {
+                Box::new(Followed::new(client.request.passing(&self.upstream.config.profile), encoder()))
+            }
+            (Reading::Translated(undo), watched) => {
                 let decoder = self.upstream.dialect.stream_decoder(&self.origin(), undo);
-                Box::new(Translating::new(decoder, self.request, &self.frame))
+                let translating = Translating::new(decoder, encoder(), Form::of(client.request.facts()));
+                Box::new(if watched { translating.watched() } else { translating })
             }
         };
+        self.first_content(response, reader, first).await
+    }
+
+    /// Calls and reads until the first content of what goes on with an answer that broke off.
+    ///
+    /// # Errors
+    /// [`Failure`]; the client has seen nothing of it.
+    pub async fn continuation(&self, call: client::Call, reader: Translating) -> Result<OpenStream, Failure> {
+        let first = self.first_deadline();
+        let response = self.send(call, first).await?;
+        if is_whole(&response) {
+            return Err(self.malformed("a stream was asked for, and something else came"));
+        }
+        self.first_content(response, Box::new(reader), first).await
+    }
+
+    async fn first_content(
+        &self,
+        response: Response,
+        reader: Box<dyn StreamReading>,
+        first: Instant,
+    ) -> Result<OpenStream, Failure> {
         let mut stream = OpenStream {
             response: Some(response),
             decoder: SseDecoder::default(),
@@ -160,7 +220,7 @@ impl Attempt<'_> {
             is_whole: false,
         };
         loop {
-            if self.read_waiting(&mut stream, course)? {
+            if self.read_waiting(&mut stream)? {
                 return Ok(stream);
             }
             let Some(response) = &mut stream.response else { return Ok(stream) };
@@ -175,9 +235,9 @@ impl Attempt<'_> {
                 None => {
                     events.extend(stream.decoder.finish().map_err(|error| self.malformed(error))?);
                     stream.waiting = events.into_iter();
-                    if !self.read_waiting(&mut stream, course)? {
+                    if !self.read_waiting(&mut stream)? {
                         let closed = stream.reader.close(&mut stream.begun);
-                        course.stopped(closed.map_err(|malformed| Failure::ended_early(&self.model, malformed))?);
+                        self.meter.stopped(closed.map_err(|malformed| Failure::ended_early(&self.model, malformed))?);
                         stream.is_whole = true;
                     }
                     return Ok(stream);
@@ -188,19 +248,19 @@ impl Attempt<'_> {
     }
 
     /// Looks at the events that have come; whether the stream is committed.
-    fn read_waiting(&self, stream: &mut OpenStream, course: &mut Course) -> Result<bool, Failure> {
+    fn read_waiting(&self, stream: &mut OpenStream) -> Result<bool, Failure> {
         for event in stream.waiting.by_ref() {
-            let seen = stream.reader.event(event, &|usage| course.price(usage), &mut stream.begun);
+            let seen = stream.reader.event(event, &|usage| self.meter.price(usage), &mut stream.begun);
             // The figures of an event count its own content too; one that ends in failure begins no answer.
             let begins = matches!(seen.course, Onward::More | Onward::Whole);
             if let Some(bytes) = seen.content.filter(|_| begins) {
-                course.content(bytes);
+                self.meter.content(bytes);
             }
             if let Some(usage) = seen.usage {
-                course.usage(usage);
+                self.meter.usage(usage);
             }
-            course.stopped(seen.stop);
-            course.issued(seen.issued);
+            self.meter.stopped(seen.stop);
+            self.meter.issued(seen.issued);
             match seen.course {
                 Onward::More => {}
                 Onward::Whole => stream.is_whole = true,
@@ -215,15 +275,15 @@ impl Attempt<'_> {
     }
 
     /// Sends the call; an answer with an error status is a failure.
-    async fn send(&self, mut call: client::Call, first: Instant, course: &mut Course) -> Result<Response, Failure> {
-        course.sent(&mut call.headers);
+    async fn send(&self, mut call: client::Call, first: Instant) -> Result<Response, Failure> {
+        self.meter.sent(&mut call.headers);
         let auth = self.upstream.config.profile.auth;
-        let response = match timeout_at(first, self.client.send(call, auth, self.key.as_ref())).await {
+        let response = match timeout_at(first, self.http.send(call, auth, self.key.as_ref())).await {
             Ok(Ok(response)) => response,
             Ok(Err(broken)) => return Err(Failure::broken(&self.model, broken)),
             Err(_) => return Err(self.waited(self.patience.first)),
         };
-        course.answered(response.status());
+        self.meter.answered(response.status());
         if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
     }
 
@@ -253,9 +313,9 @@ impl Attempt<'_> {
         &self,
         response: Response,
         reading: Reading,
-        course: &mut Course,
+        client: &Client<'_>,
     ) -> Result<OpenStream, Failure> {
-        let body = self.body(response, course).await?;
+        let body = self.body(response).await?;
         let undo = match reading {
             Reading::Same => Undo::default(),
             Reading::Translated(undo) => undo,
@@ -264,13 +324,15 @@ impl Attempt<'_> {
         let answer = dialect.decode_answer(&body, &origin, &undo).map_err(|error| self.no_answer(error))?;
         let unlike = "a stream was asked for, and an answer came that has no form as one";
         let events = answer.into_events().ok_or_else(|| self.malformed(unlike))?;
-        let mut reader = Translating::new(dialect.stream_decoder(&origin, undo), self.request, &self.frame);
+        let encoder = client.request.stream_encoder(&client.frame);
+        let form = Form::of(client.request.facts());
+        let mut reader = Translating::new(dialect.stream_decoder(&origin, undo), encoder, form);
         let mut begun = Vec::new();
         let seen = reader.recite(events, &mut begun);
-        course.content(seen.content.unwrap_or_default());
-        course.stopped(seen.stop);
+        self.meter.content(seen.content.unwrap_or_default());
+        self.meter.stopped(seen.stop);
         if let Some(usage) = seen.usage {
-            course.usage(usage);
+            self.meter.usage(usage);
         }
         Ok(OpenStream {
             response: None,
@@ -282,7 +344,7 @@ impl Attempt<'_> {
         })
     }
 
-    async fn body(&self, mut response: Response, course: &mut Course) -> Result<Bytes, Failure> {
+    async fn body(&self, mut response: Response) -> Result<Bytes, Failure> {
         let mut gathered = Gathered::default();
         loop {
             let until = self.patience.deadline.min(Instant::now() + self.patience.idle);
@@ -292,7 +354,7 @@ impl Attempt<'_> {
                 Ok(Err(error)) => return Err(Failure::broken(&self.model, client::broken(&error))),
                 Err(_) => return Err(self.waited(self.patience.idle)),
             };
-            course.buffered(piece.len());
+            self.meter.buffered(piece.len());
             gathered.add(piece, MAX_ANSWER_BYTES).map_err(|broken| Failure::broken(&self.model, broken))?;
         }
     }
@@ -305,6 +367,8 @@ impl Attempt<'_> {
     fn waited(&self, patience: Duration) -> Failure {
         if Instant::now() >= self.patience.deadline {
             Failure::out_of_time(&self.model)
+        } else if self.patience.is_share {
+            Failure::late(&self.model, patience)
         } else {
             Failure::silent(&self.model, patience)
         }
@@ -324,4 +388,10 @@ impl Attempt<'_> {
     fn origin(&self) -> String {
         self.model.address()
     }
+}
+
+/// Whether an answer is certainly no stream. Some compatible servers give no type or a wrong one.
+fn is_whole(response: &Response) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|value| value.starts_with("application/json") || value.starts_with("text/html"))
 }

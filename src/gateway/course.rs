@@ -10,9 +10,7 @@ use std::time::Duration;
 use aipipe_actors::catalogue::{Capability, Model};
 use aipipe_actors::fault::Fault;
 use aipipe_actors::identity::{ModelId, ProviderId};
-use aipipe_actors::ledger::{
-    Attempt, CacheUse, Closing, Issued, IssuedHash, LedgerUnavailable, Opening, Outcome, Raise,
-};
+use aipipe_actors::ledger::{Attempt, CacheUse, Closing, Issued, LedgerUnavailable, Opening, Outcome, Raise, Role};
 use aipipe_actors::money::{NanoUsd, Rates, Tokens};
 use aipipe_actors::provider::health::CallReport;
 use aipipe_actors::provider::{self, Ticket};
@@ -21,7 +19,7 @@ use aipipe_actors::routing::digest::Digest;
 use aipipe_actors::routing::evidence::Verdict;
 use aipipe_actors::tenant::account::{Admission, Reservation};
 use aipipe_actors::tenant::answers::CachedAnswer;
-use http::{HeaderMap, StatusCode};
+use aipipe_actors::tenant::hedging::Allowed;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -30,15 +28,13 @@ use super::buffers::Held;
 use super::drain::Presence;
 use super::failure::Failure;
 use super::lessons::verdict;
+use super::meter::{Meter, Spent};
 use super::refusal::Refusal;
 use super::tenants::Live;
 use super::told::{self, End};
-use crate::dialects::conversation::{Stop, Usage};
+use crate::dialects::conversation::Stop;
 use crate::dialects::form::Form;
-use crate::telemetry::traces::{self, RequestSpan, SpanId};
-
-/// Bytes of JSON text that make an output token, where a provider gives no figures: between English prose (4.2) and code (3.4).
-const BYTES_PER_TOKEN: u64 = 4;
+use crate::telemetry::traces::{self, RequestSpan};
 
 /// When a request came, by both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -51,31 +47,25 @@ pub struct Arrival {
 
 /// One upstream call under way.
 struct Call {
-    model: Arc<Model>,
+    meter: Meter,
+    /// Why it is made beside or after others, if it is.
+    role: Option<Role>,
     /// The right to the call: its place at the provider is free again when the call ends.
     _ticket: Ticket,
-    started: Instant,
-    /// Whether the request may have reached the provider: from then on it may be billed.
-    sent: bool,
-    status: Option<StatusCode>,
-    ttft: Option<Duration>,
-    usage: Option<Usage>,
-    content_bytes: u64,
-    /// Of these, what came after the figures in `usage`.
-    uncounted_bytes: u64,
-    issued: Vec<IssuedHash>,
-    /// Why the answer ended.
-    stop: Option<Stop>,
-    /// What the provider knows it by in a trace.
-    span: Option<SpanId>,
 }
 
-/// What a call comes to.
-struct Bill {
-    tokens: Tokens,
-    estimated: bool,
-    rates: Rates,
-    cost: NanoUsd,
+/// A call that may be made: all that it holds.
+pub struct Permit {
+    /// The model.
+    pub model: Arc<Model>,
+    /// The money for it.
+    pub reservation: Reservation,
+    /// Its place at the provider.
+    pub ticket: Ticket,
+    /// The input that it sends, in o200k tokens.
+    pub input_tokens: u64,
+    /// Why it is made beside or after others, if it is.
+    pub role: Option<Role>,
 }
 
 /// The course of one request.
@@ -89,11 +79,14 @@ pub struct Course {
     /// Whether the journal has the request.
     is_open: bool,
     held: Option<Reservation>,
-    call: Option<Call>,
+    calls: Vec<Call>,
     attempts: Vec<Attempt>,
+    spent: Spent,
     ttft: Option<Duration>,
     admission: Option<Admission>,
-    /// What is in memory for it: the client's body, and an answer that is read as a whole.
+    /// The expected cost of a hedge.
+    hedge: Option<Allowed>,
+    /// What is in memory for it, answers apart.
     buffered: Held,
     /// Its span, where traces are made.
     span: Option<Arc<RequestSpan>>,
@@ -118,10 +111,12 @@ impl Course {
             decision: None,
             is_open: false,
             held: None,
-            call: None,
+            calls: Vec::new(),
             attempts: Vec::new(),
+            spent: Spent::default(),
             ttft: None,
             admission: None,
+            hedge: None,
             buffered,
             span: None,
             _presence: presence,
@@ -157,9 +152,9 @@ impl Course {
         self.cache
     }
 
-    /// Upstream calls so far, the one under way included.
+    /// Upstream calls so far, those under way included.
     pub fn calls(&self) -> usize {
-        self.attempts.len() + usize::from(self.call.is_some())
+        self.attempts.len() + self.calls.len()
     }
 
     /// The tenant let it in; later decisions come without an admission.
@@ -174,7 +169,8 @@ impl Course {
     ///
     /// # Errors
     /// Where the ledger cannot be written: the call must not be made.
-    pub fn begin(&mut self, model: Arc<Model>, reservation: Reservation, ticket: Ticket) -> Result<(), Refusal> {
+    pub fn begin(&mut self, permit: Permit) -> Result<Meter, Refusal> {
+        let Permit { model, reservation, ticket, input_tokens, role } = permit;
         match &mut self.held {
             Some(held) => held.join(reservation),
             held @ None => *held = Some(reservation),
@@ -183,25 +179,15 @@ impl Course {
             tracing::error!(request_id = %self.digest.request_id, tenant = %self.tenant.id, %error, "not dispatched");
             Refusal::ledger()
         })?;
-        if self.attempts.is_empty() {
+        if self.calls() == 0 {
             self.gateway.meters.overhead(self.arrival.instant.elapsed());
         }
         self.is_open = true;
-        self.call = Some(Call {
-            model,
-            _ticket: ticket,
-            started: Instant::now(),
-            sent: false,
-            status: None,
-            ttft: None,
-            usage: None,
-            content_bytes: 0,
-            uncounted_bytes: 0,
-            issued: Vec::new(),
-            stop: None,
-            span: self.span.as_ref().map(|span| span.call_id()),
-        });
-        Ok(())
+        let input_tokens = model.input_tokens(input_tokens, self.digest.needs);
+        let span = self.span.as_ref().map(|span| (span.clone(), span.call_id()));
+        let meter = Meter::new(model, input_tokens, self.spent.clone(), self.gateway.buffers.hold(), span);
+        self.calls.push(Call { meter: meter.clone(), role, _ticket: ticket });
+        Ok(meter)
     }
 
     fn write_down(&self, model: &Model) -> Result<(), LedgerUnavailable> {
@@ -238,76 +224,21 @@ impl Course {
         }
     }
 
-    /// The request is on its way to the provider, with these headers.
-    pub fn sent(&mut self, headers: &mut HeaderMap) {
-        let Some(call) = &mut self.call else { return };
-        call.sent = true;
-        if let (Some(span), Some(id)) = (&self.span, call.span) {
-            span.continue_in(id, headers);
-        }
-    }
-
-    /// The answer, or one of its choices, says why it ended.
-    pub fn stopped(&mut self, stop: Option<Stop>) {
-        if let Some(call) = &mut self.call {
-            call.stop = stop.or(call.stop);
-        }
-    }
-
-    /// The provider's status came.
-    pub fn answered(&mut self, status: StatusCode) {
-        if let Some(call) = &mut self.call {
-            call.status = Some(status);
-        }
-    }
-
-    /// So many bytes of a whole answer are in memory. It is paid for, and never refused.
-    pub fn buffered(&mut self, bytes: usize) {
-        self.buffered.add(bytes);
-    }
-
     /// The client's body is needed no more: what remains of the answer passes through.
     pub fn forget_body(&mut self) {
         self.buffered.clear();
     }
 
-    /// Something of the answer came.
-    pub fn content(&mut self, bytes: usize) {
-        let Some(call) = &mut self.call else { return };
-        call.content_bytes = call.content_bytes.saturating_add(bytes as u64);
-        call.uncounted_bytes = call.uncounted_bytes.saturating_add(bytes as u64);
-        if call.ttft.is_none() {
-            call.ttft = Some(call.started.elapsed());
-            self.ttft.get_or_insert_with(|| self.arrival.instant.elapsed());
-        }
-    }
-
-    /// The provider's figures so far: they count all content that has been told before them.
-    pub fn usage(&mut self, usage: Usage) {
-        if let Some(call) = &mut self.call {
-            call.usage = Some(usage);
-            call.uncounted_bytes = 0;
-        }
-    }
-
-    /// The provider issued these with the answer.
-    pub fn issued(&mut self, hashes: Vec<IssuedHash>) {
-        if let Some(call) = &mut self.call {
-            call.issued.extend(hashes);
-        }
-    }
-
-    /// What the whole request costs if the call under way ends with these figures; `None` where the model has no price.
-    pub fn price(&self, usage: &Usage) -> Option<NanoUsd> {
-        let call = self.call.as_ref()?;
-        let rates = call.model.rates?;
-        let (tokens, _) = self.counted(call, Some(usage));
-        Some(self.spent() + rates.cost(&tokens))
-    }
-
     /// What the attempts that have ended cost.
     pub fn spent(&self) -> NanoUsd {
-        self.attempts.iter().map(|attempt| attempt.cost).sum()
+        self.spent.get()
+    }
+
+    /// What the attempts that have ended used.
+    pub fn used(&self) -> Tokens {
+        let mut tokens = Tokens::default();
+        self.attempts.iter().for_each(|attempt| tokens += attempt.tokens);
+        tokens
     }
 
     /// What the answer used: the tokens of the last attempt.
@@ -315,8 +246,8 @@ impl Course {
         self.attempts.last().map(|attempt| attempt.tokens).unwrap_or_default()
     }
 
-    /// The call failed.
-    pub fn fail(&mut self, failure: &Failure) {
+    /// A call failed.
+    pub fn fail(&mut self, meter: &Meter, failure: &Failure) {
         tracing::warn!(
             request_id = %self.digest.request_id,
             tenant = %self.tenant.id,
@@ -328,24 +259,23 @@ impl Course {
             message = failure.noted(),
             "attempt failed"
         );
-        let outcome = match self.call.as_ref().and_then(|call| call.ttft) {
+        let outcome = match meter.ttft() {
             Some(_) if self.digest.stream => Outcome::Truncated,
             _ => Outcome::Failed,
         };
         if failure.fault == Fault::ContentPolicy {
             self.learn((&failure.model.provider, &failure.model.id), Verdict::Refused);
         }
-        self.end_call(outcome, Some((failure.fault, failure.noted())));
+        self.end_call(meter, outcome, Some((failure.fault, failure.noted())));
     }
 
-    /// The call succeeded: the whole answer is here, and has this form.
-    pub fn succeed(&mut self, form: &Form) {
-        if let Some(call) = &self.call
-            && let Some(verdict) = verdict(call.stop.unwrap_or(Stop::End), form, self.digest.output_limit)
-        {
-            self.learn((&call.model.provider, &call.model.id), verdict);
+    /// A call succeeded: the whole answer is here, and has this form.
+    pub fn succeed(&mut self, meter: &Meter, form: &Form) {
+        let model = meter.model();
+        if let Some(verdict) = verdict(meter.stop().unwrap_or(Stop::End), form, self.digest.output_limit) {
+            self.learn((&model.provider, &model.id), verdict);
         }
-        self.end_call(Outcome::Ok, None);
+        self.end_call(meter, Outcome::Ok, None);
     }
 
     /// What became of an answer of this model teaches the tenant's routing something.
@@ -355,120 +285,95 @@ impl Course {
         }
     }
 
-    fn end_call(&mut self, outcome: Outcome, fault: Option<(Fault, &str)>) {
-        let Some(call) = self.call.take() else { return };
-        self.keep_issued(&call);
-        let bill = self.bill(&call, fault.map(|(fault, _)| fault));
-        let latency = call.started.elapsed();
-        if let Some((_, address)) = self.gateway.world.providers.load().get(&call.model.provider) {
+    /// Another's content came first: the call is cancelled.
+    pub fn outrun(&mut self, meter: &Meter) {
+        self.end_call(meter, Outcome::Cancelled, Some((Fault::Outrun, "another model's answer came first")));
+    }
+
+    /// One of its calls is a hedge that is allowed so much.
+    pub fn hedged(&mut self, allowed: Allowed) {
+        self.hedge = Some(allowed);
+    }
+
+    fn end_call(&mut self, meter: &Meter, outcome: Outcome, fault: Option<(Fault, &str)>) {
+        let Some(at) = self.calls.iter().position(|call| call.meter.is(meter)) else { return };
+        // Whatever else it holds, its place at the provider included, is given back at the end of this function.
+        let call = self.calls.remove(at);
+        let model = meter.model();
+        self.keep_issued(meter);
+        let bill = meter.bill(fault.map(|(fault, _)| fault));
+        self.spent.add(bill.cost);
+        if fault.is_some_and(|(fault, _)| fault == Fault::Outrun)
+            || (call.role == Some(Role::Hedge) && outcome != Outcome::Ok)
+        {
+            self.tenant.estate.hedging.extra(bill.cost, Instant::now());
+        }
+        let latency = meter.started().elapsed();
+        let ttft = meter.ttft();
+        if let Some(ttft) = ttft {
+            self.ttft.get_or_insert(meter.started() - self.arrival.instant + ttft);
+        }
+        if let Some((_, address)) = self.gateway.world.providers.load().get(&model.provider) {
             let report = CallReport {
-                model: call.model.id.clone(),
+                model: model.id.clone(),
                 fault: fault.map(|(fault, _)| fault),
                 error: fault.map(|(_, message)| message.to_owned()).unwrap_or_default(),
                 latency,
-                ttft: call.ttft,
+                ttft,
                 tokens: bill.tokens,
                 cost: bill.cost,
             };
             if address.cast(provider::Message::Ended(report)).is_err() {
-                tracing::debug!(provider = %call.model.provider, "the provider actor is too busy to hear how a call ended");
+                tracing::debug!(provider = %model.provider, "the provider actor is too busy to hear how a call ended");
             }
         }
         self.attempts.push(Attempt {
-            provider: call.model.provider.clone(),
-            model: call.model.id.clone(),
+            provider: model.provider.clone(),
+            model: model.id.clone(),
             outcome,
-            status: call.status.map(|status| status.as_u16()),
+            status: meter.status().map(|status| status.as_u16()),
             latency_ms: milliseconds(latency),
             tokens: bill.tokens,
             estimated: bill.estimated,
             rates: bill.rates,
             cost: bill.cost,
             fault: fault.map(|(fault, _)| fault.name().to_owned()),
+            role: call.role,
         });
         self.trace(&call);
     }
 
     /// The call that has just ended becomes a span.
     fn trace(&self, call: &Call) {
-        let (Some(span), Some(id), Some(attempt)) = (&self.span, call.span, self.attempts.last()) else { return };
+        let (Some((span, id)), Some(attempt)) = (call.meter.span(), self.attempts.last()) else { return };
         let setup = self.gateway.setup.load();
         let provider = setup.upstreams.get(&attempt.provider).map(|upstream| &upstream.config);
         span.called(&traces::Call {
-            id,
+            id: *id,
             attempt,
             number: self.attempts.len(),
-            started: call.started,
-            first_content: call.ttft,
-            stop: call.stop,
+            started: call.meter.started(),
+            first_content: call.meter.ttft(),
+            stop: call.meter.stop(),
             provider: provider.map(|provider| (provider.profile.dialect, &provider.base_url)),
         });
     }
 
     /// Written down before the client has the end of its answer, so that it may name these at once.
-    fn keep_issued(&self, call: &Call) {
-        if call.issued.is_empty() {
+    fn keep_issued(&self, meter: &Meter) {
+        let hashes = meter.take_issued();
+        if hashes.is_empty() {
             return;
         }
-        let provider = call.model.provider.clone();
+        let provider = meter.model().provider.clone();
         self.gateway.ledger.issue(&Issued {
             request_id: self.digest.request_id,
             tenant: self.tenant.id.clone(),
             key: self.tenant.key_hash(&provider),
             provider,
             at: self.arrival.at,
-            hashes: call.issued.clone(),
+            hashes,
         });
-    }
-
-    /// What a call used and costs. A provider that answers with an error or is never reached bills nothing; one that broke off, fell
-    /// silent or was left may, so that what it was sent and what came of it are counted.
-    fn bill(&self, call: &Call, fault: Option<Fault>) -> Bill {
-        let began = call.usage.is_some() || call.content_bytes > 0;
-        let refused = match call.status {
-            Some(status) if status.is_success() => !began && fault.is_some_and(Fault::is_told),
-            Some(_) => true,
-            None => false,
-        };
-        let (tokens, estimated) = match fault {
-            _ if refused || !call.sent => Default::default(),
-            Some(Fault::Unreachable | Fault::Shortage) => Default::default(),
-            None => self.counted(call, call.usage.as_ref()),
-            Some(_) => (self.counted_so_far(call), true),
-        };
-        let rates = call.model.rates.unwrap_or_default();
-        Bill { tokens, estimated, rates, cost: rates.cost(&tokens) }
-    }
-
-    /// The tokens of a whole answer by the provider's figures, or estimated where it gives none; whether anything was estimated.
-    fn counted(&self, call: &Call, usage: Option<&Usage>) -> (Tokens, bool) {
-        let estimated_input = call.model.input_tokens(self.digest.input_tokens, self.digest.needs);
-        match usage.map(|usage| usage.tokens) {
-            // Gemini leaves the prompt out of some figures.
-            Some(tokens) if tokens.input == 0 && estimated_input > 0 => {
-                (Tokens { input: estimated_input, ..tokens }, true)
-            }
-            Some(tokens) if tokens.output == 0 && call.content_bytes > 0 => {
-                (Tokens { output: output_estimate(call, call.content_bytes), ..tokens }, true)
-            }
-            Some(tokens) => (tokens, false),
-            None => {
-                let output = output_estimate(call, call.content_bytes);
-                (Tokens { input: estimated_input, output, ..Tokens::default() }, true)
-            }
-        }
-    }
-
-    /// The tokens of an answer that did not come to its end: the provider's last figures, which know nothing of what came after them.
-    fn counted_so_far(&self, call: &Call) -> Tokens {
-        let (tokens, _) = self.counted(call, call.usage.as_ref());
-        match call.usage {
-            Some(usage) if usage.tokens.output > 0 => {
-                let since = output_estimate(call, call.uncounted_bytes);
-                Tokens { output: tokens.output.saturating_add(since), ..tokens }
-            }
-            _ => tokens,
-        }
     }
 
     /// The request has ended: settles it, once, and returns what it cost.
@@ -477,14 +382,13 @@ impl Course {
         if !std::mem::replace(&mut self.is_open, false) {
             return cost;
         }
-        let mut tokens = Tokens::default();
-        for attempt in &self.attempts {
-            tokens += attempt.tokens;
-        }
+        let tokens = self.used();
         let Some(last) = self.attempts.last() else { return cost };
         let (provider, model) = (last.provider.clone(), last.model.clone());
         let answered = last.tokens;
         let saved = self.at_baseline(&answered).map_or(NanoUsd::ZERO, |baseline| baseline.minus(cost));
+        self.tenant.estate.hedging.spent(cost, Instant::now());
+        self.hedge = None;
         let latency = self.arrival.instant.elapsed();
         let closing = Closing {
             request_id: self.digest.request_id,
@@ -580,13 +484,11 @@ impl Drop for Course {
             false => (Outcome::Cancelled, "the client left"),
         };
         // Neither is anything that the provider did.
-        self.end_call(outcome, Some((Fault::ClientGone, message)));
+        for meter in self.calls.iter().map(|call| call.meter.clone()).collect::<Vec<_>>() {
+            self.end_call(&meter, outcome, Some((Fault::ClientGone, message)));
+        }
         self.settle(outcome);
     }
-}
-
-fn output_estimate(call: &Call, bytes: u64) -> u64 {
-    call.model.own_tokens(bytes.div_ceil(BYTES_PER_TOKEN))
 }
 
 fn milliseconds(time: Duration) -> u64 {

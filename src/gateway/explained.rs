@@ -8,9 +8,9 @@ use aipipe_actors::tenant::Message;
 use tokio::time::Instant;
 
 use super::Gateway;
-use super::pipeline::refused_call;
 use super::prepare::{self, Label};
 use super::refusal::Refusal;
+use super::search::refused_call;
 use super::tenants::Live;
 use crate::dialects::client::Addressed;
 use crate::dialects::issued::Holdings;

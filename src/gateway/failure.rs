@@ -66,6 +66,15 @@ impl Failure {
         Self::new(model, Fault::Silent, format!("nothing came within {} ms", waited.as_millis()))
     }
 
+    /// Nothing came within its share of the request's time.
+    pub fn late(model: &Arc<Model>, waited: Duration) -> Self {
+        Self::new(
+            model,
+            Fault::Late,
+            format!("nothing came within {} ms, its share of the request's time", waited.as_millis()),
+        )
+    }
+
     /// The stream fell silent after its first content.
     pub fn stalled(model: &Arc<Model>, waited: Duration) -> Self {
         Self::new(model, Fault::Stalled, format!("the stream was silent for {} ms", waited.as_millis()))
@@ -110,9 +119,9 @@ pub(super) fn explanation(fault: Fault) -> &'static str {
         Fault::Silent => "the provider did not answer in time",
         Fault::Stalled => "the answer stalled",
         Fault::Malformed => "the provider sent what is no answer",
-        Fault::ClientDeadline => "no answer in time",
+        Fault::ClientDeadline | Fault::Late => "no answer in time",
         Fault::ModelMissing => "the provider does not serve this model",
         Fault::Shortage => "the gateway's machine has no file descriptor, port or memory left for a connection",
-        Fault::Request | Fault::ContextLength | Fault::ContentPolicy | Fault::ClientGone => "refused",
+        Fault::Request | Fault::ContextLength | Fault::ContentPolicy | Fault::ClientGone | Fault::Outrun => "refused",
     }
 }

@@ -9,8 +9,9 @@
 //! 3. [`course`]: the request is in the journal before the first byte goes upstream, and is settled exactly once, however it ends.
 //! 4. [`outgoing`] writes the provider's request, [`attempt`] calls and judges what comes before the client sees any of it, [`reading`]
 //!    and [`relay`] carry a stream to its end.
-//! 5. What failed goes back to 2, until an answer has begun or nothing is left; then the client gets a [`refusal`]. What became of an
-//!    answer teaches the tenant's routing (`lessons`).
+//! 5. What failed goes back to 2 (`search` knows who is left), until an answer has begun or nothing is left; then the client gets a
+//!    [`refusal`]. `hedge` asks a second model beside a slow one; where it is asked for, `rescue` goes on with a stream that broke. What
+//!    became of an answer teaches the tenant's routing (`lessons`).
 //!
 //! [`start`] puts the parts together, [`tenants`] knows who exists and who is live, [`buffers`] bounds what bodies take up, [`drain`] lets what
 //! is under way end in peace.
@@ -26,13 +27,17 @@ pub mod drain;
 pub mod errands;
 mod explained;
 pub mod failure;
+mod hedge;
 mod lessons;
+pub mod meter;
 pub mod outgoing;
 pub mod pipeline;
 pub mod prepare;
 pub mod reading;
 pub mod refusal;
 pub mod relay;
+mod rescue;
+pub mod search;
 pub mod sessions;
 pub mod start;
 pub mod tenants;

@@ -111,21 +111,15 @@ impl<'a> Outbound<'a> {
             Some(decoded) => decoded,
             None => self.decoded.insert(self.request.decode().map_err(Unfit::Invalid)?),
         };
-        let encoded = upstream.dialect.encode_request(&decoded.conversation, model).map_err(Unfit::Cannot)?;
-        let mut headers: HeaderMap = upstream.headers.clone();
-        headers.extend(encoded.headers);
-        let mut dropped = decoded.dropped.clone();
-        for name in encoded.dropped {
-            if !dropped.contains(&name) {
-                dropped.push(name);
-            }
-        }
-        let url = upstream.url(&encoded.path).map_err(Unfit::Address)?;
-        Ok(Outgoing {
-            call: Call { url, headers, body: encoded.body },
-            dropped,
-            reading: Reading::Translated(encoded.undo),
-        })
+        translation(decoded, model, upstream)
+    }
+
+    /// The request in the canonical form, for whoever goes on with its answer.
+    ///
+    /// # Errors
+    /// Where it cannot be said in other words.
+    pub fn decoded(&mut self) -> Result<Decoded, InvalidRequest> {
+        self.decoded.take().map_or_else(|| self.request.decode(), Ok)
     }
 
     /// Whether the client named this very model: then its parameters go as they came.
@@ -138,4 +132,26 @@ impl<'a> Outbound<'a> {
             _ => Chosen::Auto,
         }
     }
+}
+
+/// A request written in a provider's own words.
+///
+/// # Errors
+/// [`Unfit`]: nothing was sent, and another model may do.
+pub(super) fn translation(decoded: &Decoded, model: &Model, upstream: &Upstream) -> Result<Outgoing, Unfit> {
+    let encoded = upstream.dialect.encode_request(&decoded.conversation, model).map_err(Unfit::Cannot)?;
+    let mut headers: HeaderMap = upstream.headers.clone();
+    headers.extend(encoded.headers);
+    let mut dropped = decoded.dropped.clone();
+    for name in encoded.dropped {
+        if !dropped.contains(&name) {
+            dropped.push(name);
+        }
+    }
+    let url = upstream.url(&encoded.path).map_err(Unfit::Address)?;
+    Ok(Outgoing {
+        call: Call { url, headers, body: encoded.body },
+        dropped,
+        reading: Reading::Translated(encoded.undo),
+    })
 }

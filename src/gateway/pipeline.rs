@@ -4,41 +4,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aipipe_actors::catalogue::Model;
-use aipipe_actors::fault::{Blame, Failover, Fault, Retry, cool_down};
-use aipipe_actors::identity::{ModelId, ProviderId};
+use aipipe_actors::fault::{Failover, Fault};
+use aipipe_actors::identity::ProviderId;
 use aipipe_actors::ledger::Outcome;
-use aipipe_actors::provider::{Grant, Refusal as ProviderRefusal, Ticket};
 use aipipe_actors::routing::decision::{Decision, Reason};
-use aipipe_actors::routing::evidence::Verdict;
-use aipipe_actors::runtime::CallError;
+use aipipe_actors::routing::preferences::OnBreak;
 use aipipe_actors::tenant::answers::{AnswerKey, CachedAnswer};
-use aipipe_actors::tenant::cooling::CoolDown;
 use aipipe_actors::tenant::flight::{Follower, Landing, Leader};
-use aipipe_actors::tenant::{Denial, Dispatch, Message, Passed, Question, Reply, Stage};
-use http::StatusCode;
-use tokio::time::{Instant, sleep, timeout_at};
+use aipipe_actors::tenant::{Denial, Dispatch, Passed, Reply, Stage};
+use tokio::time::{Instant, timeout_at};
 
 use super::answered::{AnswerBody, Answered, JSON, answered, explanation, frame, hit};
-use super::attempt::{Attempt, Patience, Whole};
+use super::attempt::{Attempt, Client, OpenStream, Patience, Whole};
 use super::buffers::Body;
-use super::course::{Arrival, Course};
+use super::course::{Arrival, Course, Permit};
 use super::drain::Presence;
 use super::failure::Failure;
+use super::hedge::{Raced, Runner};
 use super::outgoing::{Outbound, Unfit};
 use super::prepare::{self, Label};
 use super::refusal::Refusal;
 use super::relay::Relay;
-use super::tenants::{Live, TenantError};
+use super::rescue::Rescue;
+use super::search::Search;
+use super::tenants::Live;
 use super::{Gateway, Setup};
 use crate::dialects::client::{Addressed, annotate};
 use crate::dialects::conversation::Stop;
 use crate::dialects::surface;
 use crate::telemetry::traces::RequestSpan;
-
-/// Shortest and longest wait before the same model is asked again.
-const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
-/// The longest wait that a provider may ask for and still be asked again within the same request.
-const LONGEST_RETRY_WAIT: Duration = Duration::from_secs(2);
 
 /// A request as it came in.
 pub struct Inbound<'a> {
@@ -78,16 +72,18 @@ impl Gateway {
         let limit = digest.preferences.timeout.map_or(total, |timeout| timeout.min(total));
         let ends = arrival.instant + limit;
         let journey = Journey {
-            gateway: self,
-            tenant: &tenant,
             // A whole answer begins when it is whole; a stream that has begun may take its time.
-            deadline: sdk_timeout.map_or(ends, |wait| ends.min(arrival.instant + wait.min(limit))),
+            gateway: self,
+            search: Search::new(
+                self.clone(),
+                tenant.clone(),
+                setup.clone(),
+                sdk_timeout.map_or(ends, |wait| ends.min(arrival.instant + wait.min(limit))),
+            ),
             ends,
             setup: &setup,
             outbound: Outbound::new(surface, &*request, &digest, along, holdings),
-            passed: Vec::new(),
             failure: None,
-            has_repeated: false,
             leader: None,
         };
         let course = Course::new(self.clone(), tenant.clone(), digest.clone(), arrival, (presence, held));
@@ -95,30 +91,16 @@ impl Gateway {
     }
 }
 
-pub(super) fn refused_call(tenant: &Live, error: CallError) -> Refusal {
-    match error {
-        _ if tenant.is_removed() => Refusal::tenant(&TenantError::Unknown),
-        CallError::Full => Refusal::tenant_overloaded(),
-        CallError::Unavailable => Refusal::unavailable("the tenant's actor does not answer; it is being restarted"),
-    }
-}
-
 /// What is known of a request on its way.
-struct Journey<'a> {
-    gateway: &'a Arc<Gateway>,
-    tenant: &'a Arc<Live>,
-    setup: &'a Setup,
-    /// By when the answer must have begun.
-    deadline: Instant,
+pub(super) struct Journey<'a> {
+    pub(super) gateway: &'a Arc<Gateway>,
+    pub(super) search: Search,
+    pub(super) setup: &'a Setup,
     /// When a stream that has begun must have ended.
     ends: Instant,
-    outbound: Outbound<'a>,
-    /// Models that failed or refused already.
-    passed: Vec<Passed>,
+    pub(super) outbound: Outbound<'a>,
     /// What the client is told if nothing else comes of it: the provider's refusal of the request itself, or the last failure.
     failure: Option<Refused>,
-    /// Whether a model was asked a second time.
-    has_repeated: bool,
     /// Others wait for this answer.
     leader: Option<Leader>,
 }
@@ -139,7 +121,7 @@ enum Turn {
     Ask(Stage),
 }
 
-impl Journey<'_> {
+impl<'a> Journey<'a> {
     async fn travel(mut self, course: Course) -> Result<Answered, Refusal> {
         let mut course = Some(course);
         let result = self.advance(&mut course).await;
@@ -152,7 +134,7 @@ impl Journey<'_> {
                 leader.land(Landing::Refused(Arc::new(refusal.shared())));
             }
             if course.calls() == 0 {
-                self.gateway.meters.rejected(Some(&self.tenant.id));
+                self.gateway.meters.rejected(Some(&self.search.tenant.id));
             }
             course.settle(Outcome::Failed);
         }
@@ -167,7 +149,7 @@ impl Journey<'_> {
             let Some(travelling) = course.as_mut() else {
                 return Err(Refusal::unavailable("the request was lost on its way"));
             };
-            let turn = match self.ask(travelling, stage).await? {
+            let turn = match self.search.ask(travelling.digest(), stage).await? {
                 Reply::Denied(denial) => Turn::Ask(self.denied(denial, travelling).await?),
                 Reply::Cached(answer, shown) => {
                     travelling.decided(shown.decision, shown.admission);
@@ -192,29 +174,15 @@ impl Journey<'_> {
         }
     }
 
-    async fn ask(&self, course: &Course, stage: Stage) -> Result<Reply, Refusal> {
-        if self.tenant.is_removed() {
-            // Who asks its actor would wait for a successor that never comes.
-            return Err(Refusal::tenant(&TenantError::Unknown));
-        }
-        let question = Question { digest: course.digest().clone(), stage, passed: self.passed.clone().into() };
-        let reply = self.tenant.address.call(self.deadline, |port| Message::Choose(question.clone(), port)).await;
-        reply.map_err(|error| match error {
-            _ if Instant::now() >= self.deadline => Refusal::timed_out(),
-            error => refused_call(self.tenant, error),
-        })
-    }
-
     /// Nothing else can be chosen: the request ends, unless the model that failed may be asked once more.
     async fn denied(&mut self, denial: Denial, course: &Course) -> Result<Stage, Refusal> {
-        let before = self.passed.len();
-        self.passed.retain(|passed| passed.model.is_some() || passed.reason != Reason::Excluded);
-        if self.passed.len() < before {
-            // No other provider is left: the other models of one that failed are better than nothing.
+        if self.search.readmit_providers() {
             return Ok(Stage::Failover);
         }
-        if let Some(stage) = self.repeat(course).await {
-            return Ok(stage);
+        if let Some(Refused::Failed(failure)) = &self.failure
+            && self.search.repeat(failure, course.calls()).await
+        {
+            return Ok(Stage::Failover);
         }
         Err(match (self.failure.as_ref(), denial) {
             (Some(Refused::Failed(failure)), _) => Refusal::failed(failure),
@@ -235,7 +203,7 @@ impl Journey<'_> {
         for candidate in &decision.candidates {
             let wait = match candidate.reason {
                 Some(Reason::CoolingDown) => {
-                    let wait = self.tenant.estate.cooling.of(&candidate.provider, &candidate.model, now);
+                    let wait = self.search.tenant.estate.cooling.of(&candidate.provider, &candidate.model, now);
                     wait.map(|wait| (wait.until, Some((&candidate.provider, wait.fault))))
                 }
                 Some(Reason::CircuitOpen) => providers
@@ -255,30 +223,9 @@ impl Journey<'_> {
         Some(Refusal { retry_after: Some(until - now), ..refusal })
     }
 
-    /// Lets the model that failed last be asked again, once, after a short wait, where its fault may have passed by then.
-    async fn repeat(&mut self, course: &Course) -> Option<Stage> {
-        let Some(Refused::Failed(failure)) = &self.failure else { return None };
-        let spent = course.calls() >= self.setup.config.reliability.max_attempts.get() as usize;
-        let asked = failure.retry_after.unwrap_or_default();
-        if self.has_repeated || spent || failure.fault.consequence().retry != Retry::Once || asked > LONGEST_RETRY_WAIT
-        {
-            return None;
-        }
-        let (shortest, longest) = RETRY_WAIT;
-        let wait = asked.max(shortest + (longest - shortest).mul_f64(fastrand::f64()));
-        if Instant::now() + wait >= self.deadline {
-            return None;
-        }
-        self.has_repeated = true;
-        let model = failure.model.clone();
-        self.passed.retain(|passed| passed.model.as_ref() != Some(&model.id) || passed.provider != model.provider);
-        sleep(wait).await;
-        Some(Stage::Failover)
-    }
-
     /// Waits for another request's answer; `None` where that never comes.
     async fn follow(&self, follower: Follower, course: &mut Course) -> Result<Option<Answered>, Refusal> {
-        match timeout_at(self.deadline, follower.landing()).await {
+        match timeout_at(self.search.deadline, follower.landing()).await {
             Err(_) => Err(Refusal::timed_out()),
             Ok(Landing::Answered(answer)) => self.hit(&answer, course).map(Some),
             Ok(Landing::Refused(refusal)) => Err(Refusal::from(&*refusal)),
@@ -288,18 +235,8 @@ impl Journey<'_> {
 
     /// An answer that another request paid for.
     fn hit(&self, answer: &CachedAnswer, course: &mut Course) -> Result<Answered, Refusal> {
-        self.remember(course, &answer.provider, &answer.model);
+        self.search.remember(course, &answer.provider, &answer.model);
         hit(answer, course)
-    }
-
-    /// Notes the model that answers, for the next turn of the conversation.
-    fn remember(&self, course: &Course, provider: &ProviderId, model: &ModelId) {
-        let (digest, pins) = (course.digest(), &self.tenant.estate.pins);
-        let again = pins.asked_again(&digest.turn, course.arrival().instant).filter(|_| course.calls() > 0);
-        if let Some((provider, model)) = again {
-            course.learn((&provider, &model), Verdict::AskedAgain);
-        }
-        pins.note(&digest.turn, (provider, model), digest.input_tokens, self.gateway.clock.now(), Instant::now());
     }
 
     /// A provider has spoken to the choice.
@@ -312,28 +249,21 @@ impl Journey<'_> {
         if leader.is_some() {
             self.leader = leader;
         }
-        let pass_over = |journey: &mut Self, reason: Reason| {
-            let (provider, model) = (model.provider.clone(), Some(model.id.clone()));
-            journey.passed.push(Passed { provider, model, reason });
-        };
-        let ticket = match self.ticket(grant).await? {
+        let ticket = match self.search.ticket(grant).await? {
             Ok(ticket) => ticket,
-            Err(ProviderRefusal::CircuitOpen) => {
-                pass_over(self, Reason::CircuitOpen);
-                return Ok(Turn::Ask(Stage::Failover));
-            }
-            Err(ProviderRefusal::QueueFull) => {
-                pass_over(self, Reason::Overloaded);
+            Err(reason) => {
+                self.search.pass_over(&model, reason);
                 return Ok(Turn::Ask(Stage::Failover));
             }
         };
-        if Instant::now() >= self.deadline {
+        if Instant::now() >= self.search.deadline {
             // Its turn came too late.
             return Err(Refusal::timed_out());
         }
-        let Some(upstream) = self.setup.upstreams.get(&model.provider) else {
+        let (gateway, setup) = (self.gateway, self.setup);
+        let Some(upstream) = setup.upstreams.get(&model.provider) else {
             // Switched off by a reload since the choice.
-            pass_over(self, Reason::Disabled);
+            self.search.pass_over(&model, Reason::Disabled);
             return Ok(Turn::Ask(Stage::Failover));
         };
         let outgoing = match self.outbound.write(&model, upstream) {
@@ -344,57 +274,52 @@ impl Journey<'_> {
                 if cannot_be_said {
                     self.pass_over_translations(&reason);
                 }
-                pass_over(self, reason);
+                self.search.pass_over(&model, reason);
                 self.failure.get_or_insert(Refused::Unfit(refusal));
                 return Ok(Turn::Ask(Stage::Failover));
             }
         };
-        travelling.begin(model.clone(), reservation, ticket)?;
-        let is_stream = travelling.digest().stream;
-        let mut attempt = Attempt {
-            client: &self.gateway.client,
+        let patience = self.patience(&model, travelling);
+        let input_tokens = travelling.digest().input_tokens;
+        let permit = Permit { model: model.clone(), reservation, ticket, input_tokens, role: None };
+        let meter = travelling.begin(permit)?;
+        let attempt = Attempt {
+            http: &gateway.client,
             upstream,
-            key: self.tenant.key(&model.provider),
-            patience: Patience::new(&self.setup.config.reliability, &model, is_stream, self.deadline),
+            key: self.search.tenant.key(&model.provider),
+            patience,
             model,
+            meter,
+        };
+        let client = Client {
             surface: self.outbound.surface,
             request: self.outbound.request,
             frame: frame(travelling),
+            watched: self.on_break(travelling) == OnBreak::Continue,
         };
         let dropped = outgoing.dropped.join(", ");
-        let failure = if is_stream {
-            match attempt.stream(outgoing, travelling).await {
+        let (meter, failure) = if travelling.digest().stream {
+            let Raced { runner, began } = self.race(Runner { attempt, dropped }, outgoing, &client, travelling).await;
+            match began {
                 Ok(stream) => {
-                    let Some(mut course) = course.take() else {
+                    let Some(course) = course.take() else {
                         return Err(Refusal::unavailable("the request was lost on its way"));
                     };
-                    course.forget_body();
-                    self.remember(&course, &attempt.model.provider, &attempt.model.id);
-                    let mut answered = answered(&course, &attempt, dropped);
-                    let event = explanation(&course).and_then(|explanation| {
-                        let model = attempt.model.id.as_str();
-                        attempt.surface.explanation_event(&attempt.frame, model, &explanation)
-                    });
-                    attempt.patience.deadline = self.ends;
-                    let mut relay = Relay::new(stream, course, &attempt);
-                    if let Some(event) = event {
-                        relay.precede(event);
-                    }
-                    answered.body = AnswerBody::Stream(Box::new(relay));
-                    return Ok(Turn::Answered(Box::new(answered)));
+                    return Ok(Turn::Answered(Box::new(self.relay(stream, course, runner, &client))));
                 }
-                Err(failure) => failure,
+                Err(failure) => (runner.attempt.meter, failure),
             }
         } else {
-            match attempt.whole(outgoing, travelling).await {
+            match attempt.whole(outgoing, &client).await {
                 Ok(whole) => {
                     let answered = self.deliver(whole, travelling, &attempt, Kept { dropped, epoch });
                     return Ok(Turn::Answered(Box::new(answered)));
                 }
-                Err(failure) => failure,
+                Err(failure) => (attempt.meter, failure),
             }
         };
-        self.failed(failure, travelling).await.map(Turn::Ask)
+        travelling.fail(&meter, &failure);
+        self.failed(failure, travelling).map(Turn::Ask)
     }
 
     /// A request that cannot be said in other words goes to nobody who would need them.
@@ -403,44 +328,62 @@ impl Journey<'_> {
         let others =
             self.setup.upstreams.iter().filter(|(_, upstream)| !surface.is_spoken_by(&upstream.config.profile));
         let passed = others.map(|(id, _)| Passed { provider: id.clone(), model: None, reason: reason.clone() });
-        self.passed.extend(passed);
+        self.search.passed.extend(passed);
     }
 
-    /// Waits for the provider's place.
-    async fn ticket(&self, grant: Grant) -> Result<Result<Ticket, ProviderRefusal>, Refusal> {
-        match grant {
-            Grant::Granted(ticket) => Ok(Ok(ticket)),
-            Grant::Refused(refusal) => Ok(Err(refusal)),
-            Grant::Waiting(wait) => timeout_at(self.deadline, wait.turn()).await.map_err(|_| Refusal::timed_out()),
+    /// What becomes of a stream of this request that breaks.
+    fn on_break(&self, course: &Course) -> OnBreak {
+        let digest = course.digest();
+        match digest.preferences.on_break.unwrap_or(self.setup.config.reliability.on_break) {
+            OnBreak::Continue if digest.stream => OnBreak::Continue,
+            _ => OnBreak::Error,
         }
+    }
+
+    /// How long the model that was just chosen may take.
+    fn patience(&self, model: &Model, course: &Course) -> Patience {
+        let is_stream = course.digest().stream;
+        let providers = self.gateway.world.providers.load();
+        let usual = providers.get(&model.provider).and_then(|(provider, _)| provider.snapshot().usual(&model.id));
+        let usual = usual.map(|usual| if is_stream { usual.ttft } else { usual.latency });
+        let turns = self.search.turns(course.decision(), course.calls());
+        Patience::new(&self.setup.config.reliability, model, is_stream, self.search.deadline).shared(turns, usual)
+    }
+
+    /// A stream has begun: the client gets it as it comes.
+    fn relay(&mut self, stream: OpenStream, mut course: Course, runner: Runner<'_>, client: &Client<'_>) -> Answered {
+        let Runner { mut attempt, dropped } = runner;
+        let mut answered = answered(&course, &attempt, dropped);
+        self.search.remember(&course, &attempt.model.provider, &attempt.model.id);
+        let event = explanation(&course).and_then(|explanation| {
+            let model = attempt.model.id.as_str();
+            client.surface.explanation_event(&client.frame, model, &explanation)
+        });
+        attempt.patience.deadline = self.ends;
+        let rescue = (client.watched && !stream.is_whole).then(|| {
+            let mut search = self.search.clone();
+            search.deadline = self.ends;
+            Rescue::prepare(search, &mut self.outbound)
+        });
+        let rescue = rescue.flatten();
+        if rescue.is_none() {
+            course.forget_body();
+        }
+        let mut relay = Relay::new(stream, course, &attempt, client.surface, rescue);
+        if let Some(event) = event {
+            relay.precede(event);
+        }
+        answered.body = AnswerBody::Stream(Box::new(relay));
+        answered
     }
 
     /// An attempt failed: what follows from its class.
-    async fn failed(&mut self, failure: Failure, course: &mut Course) -> Result<Stage, Refusal> {
-        course.fail(&failure);
-        let consequence = failure.fault.consequence();
-        let (provider, model) = (failure.model.provider.clone(), failure.model.id.clone());
-        let cooled = match consequence.blame {
-            Blame::Key => Some(None),
-            Blame::KeyAndModel => Some(Some(model.clone())),
-            Blame::Nobody | Blame::Model | Blame::Provider => None,
-        };
-        if let Some(cooled) = cooled {
-            let until = Instant::now() + cool_down(failure.fault, failure.retry_after);
-            let wait = CoolDown { until, fault: failure.fault };
-            self.tenant.estate.cooling.wait(provider.clone(), cooled, wait);
-        }
-        if consequence.failover == Failover::Provider {
-            self.passed.push(Passed { provider: provider.clone(), model: None, reason: Reason::Excluded });
-        }
-        self.passed.push(Passed { provider, model: Some(model), reason: Reason::Excluded });
-        // A body of too many bytes (413) says nothing of tokens.
-        if failure.fault == Fault::ContextLength && failure.status != Some(StatusCode::PAYLOAD_TOO_LARGE) {
-            self.pass_over_smaller(&failure.model, course);
-        }
-        let is_last = course.calls() >= self.setup.config.reliability.max_attempts.get() as usize
-            || consequence.failover == Failover::No
-            || Instant::now() >= self.deadline;
+    pub(super) fn failed(&mut self, failure: Failure, course: &Course) -> Result<Stage, Refusal> {
+        self.search.failed(&failure);
+        self.search.pass_over_smaller(&failure, course.decision());
+        let is_last = self.search.is_spent(course.calls())
+            || failure.fault.consequence().failover == Failover::No
+            || Instant::now() >= self.search.deadline;
         // What the client itself got wrong is worth more to it than what went wrong afterwards elsewhere.
         let keeps = matches!(&self.failure, Some(Refused::Failed(earlier)) if earlier.is_about_the_request());
         if !keeps || failure.fault == Fault::ClientDeadline {
@@ -452,23 +395,11 @@ impl Journey<'_> {
         }
     }
 
-    /// What does not fit into one model's context goes to none that has no more room.
-    fn pass_over_smaller(&mut self, full: &Model, course: &Course) {
-        let Some(decision) = course.decision() else { return };
-        let catalogue = self.gateway.catalogue();
-        let eligible = decision.candidates.iter().filter(|candidate| candidate.reason.is_none());
-        let models = eligible.filter_map(|one| catalogue.at_provider(one.provider.as_str(), one.model.as_str()));
-        self.passed.extend(models.filter(|model| model.room() <= full.room()).map(|model| Passed {
-            provider: model.provider.clone(),
-            model: Some(model.id.clone()),
-            reason: Reason::ContextLength,
-        }));
-    }
-
     /// A whole answer has come: settles, keeps and shares it.
     fn deliver(&mut self, whole: Whole, course: &mut Course, attempt: &Attempt<'_>, kept: Kept) -> Answered {
-        course.succeed(&attempt.request.form(std::str::from_utf8(&whole.body).unwrap_or_default()));
-        self.remember(course, &attempt.model.provider, &attempt.model.id);
+        let form = self.outbound.request.form(std::str::from_utf8(&whole.body).unwrap_or_default());
+        course.succeed(&attempt.meter, &form);
+        self.search.remember(course, &attempt.model.provider, &attempt.model.id);
         let mut answered = answered(course, attempt, kept.dropped);
         let tokens = course.answered_tokens();
         let cost = course.settle(Outcome::Ok);
@@ -493,7 +424,7 @@ impl Journey<'_> {
             if let (true, Some(prompt)) = (keeps, digest.cache_key) {
                 let key =
                     AnswerKey { provider: attempt.model.provider.clone(), model: attempt.model.id.clone(), prompt };
-                self.tenant.estate.answers.put(kept.epoch, key, answer.clone(), Instant::now());
+                self.search.tenant.estate.answers.put(kept.epoch, key, answer.clone(), Instant::now());
             }
             if let Some(leader) = leader {
                 leader.land(Landing::Answered(answer));

@@ -13,7 +13,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::attempt::{Attempt, OpenStream, Patience};
 use super::course::Course;
 use super::failure::Failure;
+use super::meter::Meter;
 use super::refusal::Refusal;
+use super::rescue::{Continuation, Rescue};
 use crate::dialects::client::{ClientSurface, Onward, StreamReading};
 use crate::dialects::translate::Malformed;
 use crate::upstream::client;
@@ -33,15 +35,21 @@ pub struct Relay {
     course: Course,
     surface: &'static dyn ClientSurface,
     model: Arc<Model>,
+    /// What the call under way uses.
+    meter: Meter,
     patience: Patience,
     /// Since when the provider's next bytes are waited for; `None` where nothing is.
     waiting_since: Option<Instant>,
     /// When the client last got something.
     told: Instant,
     state: State,
+    /// What it takes to go on where the stream breaks.
+    rescue: Option<Rescue>,
+    /// What broke the stream first.
+    first_failure: Option<Failure>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
     /// What came with the first content waits to be delivered.
     Begun {
@@ -50,13 +58,21 @@ enum State {
     },
     /// Events are passed on as they come.
     Flowing,
+    /// The provider's stream broke; what had come has been delivered.
+    Broken(Failure),
     /// Nothing more comes.
     Ended,
 }
 
 impl Relay {
     /// A stream whose first content has come.
-    pub fn new(stream: OpenStream, course: Course, attempt: &Attempt<'_>) -> Self {
+    pub(super) fn new(
+        stream: OpenStream,
+        course: Course,
+        attempt: &Attempt<'_>,
+        surface: &'static dyn ClientSurface,
+        rescue: Option<Rescue>,
+    ) -> Self {
         let OpenStream { response, decoder, waiting, reader, begun, is_whole } = stream;
         let mut relay = Self {
             response,
@@ -65,12 +81,15 @@ impl Relay {
             reader,
             begun,
             course,
-            surface: attempt.surface,
+            surface,
             model: attempt.model.clone(),
+            meter: attempt.meter.clone(),
             patience: attempt.patience,
             waiting_since: None,
             told: Instant::now(),
             state: State::Begun { is_whole },
+            rescue,
+            first_failure: None,
         };
         // A short answer may be whole with its first content: then nothing of it is left open.
         if is_whole {
@@ -89,37 +108,59 @@ impl Relay {
 
     /// The next bytes for the client; `None` at the end.
     pub async fn next(&mut self) -> Option<Bytes> {
-        match self.state {
-            State::Ended => return None,
-            State::Begun { is_whole } => {
-                self.state = if is_whole { State::Ended } else { State::Flowing };
-                if let Some(bytes) = joined(std::mem::take(&mut self.begun)) {
-                    return Some(bytes);
-                }
-            }
-            State::Flowing => {}
-        }
-        while self.state != State::Ended {
+        loop {
             let mut out = Vec::new();
-            match self.advance(&mut out).await {
-                Ok(()) => {}
-                Err(failure) => {
-                    self.course.fail(&failure);
-                    self.course.settle(Outcome::Truncated);
+            match std::mem::replace(&mut self.state, State::Flowing) {
+                State::Ended => {
                     self.state = State::Ended;
-                    let refusal = broke_off(&failure);
-                    let error = refusal.as_client_error();
-                    let told = self.reader.fail(&error);
-                    let id = self.course.digest().request_id;
-                    out.push(told.unwrap_or_else(|| self.surface.error_event(&error, id)));
+                    return None;
                 }
+                State::Begun { is_whole } => {
+                    if is_whole {
+                        self.state = State::Ended;
+                    }
+                    out = std::mem::take(&mut self.begun);
+                }
+                State::Flowing => {
+                    if let Err(failure) = self.advance(&mut out).await {
+                        self.course.fail(&self.meter, &failure);
+                        self.state = State::Broken(failure);
+                    }
+                }
+                State::Broken(failure) => self.mend(failure, &mut out).await,
             }
             if let Some(bytes) = joined(out) {
                 self.told = Instant::now();
                 return Some(bytes);
             }
         }
-        None
+    }
+
+    /// Goes on with another model's continuation, or ends the stream in an error event.
+    async fn mend(&mut self, failure: Failure, out: &mut Vec<Bytes>) {
+        let continuation = match (&mut self.rescue, self.reader.standing()) {
+            (Some(rescue), Some(standing)) => rescue.go_on(&failure, standing, &mut self.course).await,
+            _ => None,
+        };
+        let first = self.first_failure.get_or_insert(failure);
+        let Some(Continuation { stream, model, meter, patience }) = continuation else {
+            self.course.settle(Outcome::Truncated);
+            self.state = State::Ended;
+            let refusal = broke_off(first);
+            let error = refusal.as_client_error();
+            let told = self.reader.fail(&error);
+            let id = self.course.digest().request_id;
+            out.push(told.unwrap_or_else(|| self.surface.error_event(&error, id)));
+            return;
+        };
+        let OpenStream { response, decoder, waiting, reader, begun, is_whole } = stream;
+        (self.response, self.decoder, self.waiting, self.reader) = (response, decoder, waiting, reader);
+        (self.model, self.meter, self.patience) = (model, meter, patience);
+        self.waiting_since = None;
+        out.extend(begun);
+        if is_whole {
+            self.complete(out);
+        }
     }
 
     /// Reads on until something has come, and appends what the client gets of it.
@@ -139,10 +180,10 @@ impl Relay {
                 Ok(Ok(None)) => {
                     events.extend(self.decoder.finish().map_err(|error| malformed(&error))?);
                     self.read(events.into_iter(), out)?;
-                    if self.state != State::Ended {
+                    if !matches!(self.state, State::Ended) {
                         let closed = self.reader.close(out);
                         let stop = closed.map_err(|malformed| Failure::ended_early(&self.model, malformed))?;
-                        self.course.stopped(stop);
+                        self.meter.stopped(stop);
                         self.complete(out);
                     }
                     return Ok(());
@@ -164,17 +205,17 @@ impl Relay {
 
     fn read(&mut self, events: std::vec::IntoIter<RawEvent>, out: &mut Vec<Bytes>) -> Result<(), Failure> {
         for event in events {
-            let course = &self.course;
-            let seen = self.reader.event(event, &|usage| course.price(usage), out);
+            let meter = &self.meter;
+            let seen = self.reader.event(event, &|usage| meter.price(usage), out);
             // The figures of an event count its own content too.
             if let Some(bytes) = seen.content {
-                self.course.content(bytes);
+                meter.content(bytes);
             }
             if let Some(usage) = seen.usage {
-                self.course.usage(usage);
+                meter.usage(usage);
             }
-            self.course.stopped(seen.stop);
-            self.course.issued(seen.issued);
+            meter.stopped(seen.stop);
+            meter.issued(seen.issued);
             match seen.course {
                 Onward::More => {}
                 Onward::Whole => {
@@ -190,9 +231,9 @@ impl Relay {
 
     /// The answer is whole: it is settled before the client has its last bytes.
     fn complete(&mut self, out: &mut Vec<Bytes>) {
-        let course = &self.course;
-        self.reader.finish(&|usage| course.price(usage), out);
-        self.course.succeed(self.reader.form());
+        let meter = &self.meter;
+        self.reader.finish(&|usage| meter.price(usage), out);
+        self.course.succeed(&self.meter, self.reader.form());
         self.course.settle(Outcome::Ok);
         self.state = State::Ended;
         if let Some(mut response) = self.response.take() {

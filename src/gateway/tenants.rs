@@ -15,6 +15,7 @@ use aipipe_actors::runtime::{Address, Leaf, Supervisor, System};
 use aipipe_actors::tenant::account::{Account, Position};
 use aipipe_actors::tenant::answers::{Answers, CacheBounds, CacheLimits};
 use aipipe_actors::tenant::cooling::Cooling;
+use aipipe_actors::tenant::hedging::Hedging;
 use aipipe_actors::tenant::learning::Learning;
 use aipipe_actors::tenant::pins::Pins;
 use aipipe_actors::tenant::policy::Policy;
@@ -23,6 +24,7 @@ use aipipe_actors::tenant::{Estate, Message, Tenant, World};
 use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::Instant;
 
 use crate::config::{Config, ProviderConfig};
 use crate::dialects::issued;
@@ -298,6 +300,7 @@ impl Directory {
             pins: Pins::default(),
             learning: Learning::of(store.lessons(tenant).await?),
             shadow: Shadow::default(),
+            hedging: Hedging::new(Instant::now()),
         });
         let address = Address::new(format!("tenant:{tenant}"), MAILBOX, self.system.gauges("tenant"));
         let behaviour = Tenant::new(estate.clone(), self.world.clone());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aipipe_actors::money::NanoUsd;
-use aipipe_actors::routing::preferences::{CacheMode, Preferences};
+use aipipe_actors::routing::preferences::{CacheMode, OnBreak, Preferences};
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 
@@ -32,6 +32,7 @@ pub fn from_headers(headers: &HeaderMap) -> Result<Preferences, Refusal> {
         "off" => Some(CacheMode::Off),
         _ => None,
     })?;
+    wishes.on_break = single(headers, "x-aipipe-on-break", "`error` or `continue`", OnBreak::parse)?;
     wishes.timeout = single(headers, "x-aipipe-timeout-ms", "a whole number of milliseconds, 1 or more", |text| {
         text.parse().ok().filter(|&ms| ms > 0).map(Duration::from_millis)
     })?;
@@ -73,6 +74,7 @@ pub fn overlay(body: Preferences, headers: Preferences) -> Preferences {
         max_cost: body.max_cost.or(headers.max_cost),
         complexity: body.complexity,
         cache: body.cache.or(headers.cache),
+        on_break: body.on_break.or(headers.on_break),
         timeout: body.timeout.or(headers.timeout),
         tags: first(body.tags, headers.tags),
         explain: body.explain,
@@ -143,6 +145,7 @@ mod tests {
             ("x-aipipe-models", "gpt-4o-mini, xai/grok-4"),
             ("x-aipipe-min-quality", "0.5"),
             ("x-aipipe-max-cost-usd", "0.01"),
+            ("x-aipipe-on-break", "continue"),
             ("x-aipipe-timeout-ms", "1500"),
             ("x-aipipe-tags", "a,b"),
             ("cache-control", "max-age=0, no-cache"),
@@ -151,6 +154,7 @@ mod tests {
         assert_eq!(wishes.models, ["gpt-4o-mini", "xai/grok-4"]);
         assert_eq!(wishes.min_quality, Some(0.5));
         assert_eq!(wishes.max_cost, Some(NanoUsd(10_000_000)));
+        assert_eq!(wishes.on_break, Some(OnBreak::Continue));
         assert_eq!(wishes.timeout, Some(Duration::from_millis(1_500)));
         assert_eq!(wishes.cache, Some(CacheMode::Refresh));
         let body = Preferences { cache: Some(CacheMode::Off), ..Preferences::default() };
@@ -178,6 +182,7 @@ mod tests {
             ("x-aipipe-min-quality", "2"),
             ("x-aipipe-max-cost-usd", "-1"),
             ("x-aipipe-cache", "maybe"),
+            ("x-aipipe-on-break", "mend"),
             ("x-aipipe-timeout-ms", "0"),
             ("x-aipipe-tags", "1,2,3,4,5,6,7,8,9"),
         ] {

@@ -85,6 +85,11 @@ fn read(request: &Request<'_>) -> Ask {
             .map(str::to_owned)
             .collect(),
         reasoning: if anthropic_checks::thinks(body) { Reasoning::WithinLimit } else { Reasoning::No },
+        begun: messages
+            .last()
+            .filter(|message| message["role"] == "assistant")
+            .map(|message| text_of(&message["content"]))
+            .unwrap_or_default(),
         says: request.says(),
         seed: request.site.settings.seed,
     }

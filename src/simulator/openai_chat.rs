@@ -81,6 +81,7 @@ fn read(request: &Request<'_>) -> Ask {
             stops => stops.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
         },
         reasoning,
+        begun: begun(request),
         says: request.says(),
         seed: 0,
     }
@@ -110,4 +111,12 @@ fn tool_choice(choice: &Value) -> ToolChoice {
             None => ToolChoice::Auto,
         },
     }
+}
+
+/// How the answer begins already: OpenRouter hands a last message of the assistant to Anthropic's models, which go on with it.
+fn begun(request: &Request<'_>) -> String {
+    let last = request.body["messages"].as_array().and_then(|messages| messages.last());
+    let continues = request.site.provider == Provider::OpenRouter && request.model.starts_with("anthropic/");
+    let last = last.filter(|last| continues && last["role"] == "assistant");
+    last.and_then(|last| last["content"].as_str()).unwrap_or_default().to_owned()
 }

@@ -194,6 +194,7 @@ fn read(request: &Request<'_>, items: &[Value]) -> Ask {
         limit: body["max_output_tokens"].as_u64(),
         stop: Vec::new(),
         reasoning: if reasons { Reasoning::WithinLimit } else { Reasoning::No },
+        begun: String::new(),
         says: request.says(),
         seed: request.site.settings.seed,
     }

@@ -5,6 +5,7 @@
 //!   such tool where calls may be parallel.
 //! * Results of tools after the last user text: a sentence that quotes them.
 //! * A schema for the answer: an object that satisfies it.
+//! * After the beginning of an answer: the rest of what it would have said.
 //! * Otherwise one to five sentences that the text and the seed choose.
 
 use serde_json::{Value, json};
@@ -78,6 +79,8 @@ pub(crate) struct Ask {
     pub(crate) limit: Option<u64>,
     pub(crate) stop: Vec<String>,
     pub(crate) reasoning: Reasoning,
+    /// How the answer begins already: the model writes the rest of what it would have said.
+    pub(crate) begun: String,
     /// In place of what the model would say.
     pub(crate) says: Option<String>,
     pub(crate) seed: u64,
@@ -152,7 +155,9 @@ fn answer_within(ask: &Ask, mut budget: Option<u64>, reply: &mut Reply) {
         }
         return;
     }
-    reply.text = text_for(ask);
+    let whole = text_for(ask);
+    // One that would have said something else says that.
+    reply.text = whole.strip_prefix(&*ask.begun).map_or(whole.clone(), str::to_owned);
     let stops = ask.stop.iter().filter_map(|stop| reply.text.find(stop.as_str()).map(|at| (at, stop)));
     if let Some((at, stop)) = stops.min_by_key(|(at, _)| *at) {
         reply.finish = Finish::Stopped(stop.clone());
@@ -308,6 +313,13 @@ mod tests {
         assert_eq!(text("one"), text("one"));
         assert_ne!(text("one"), text("two"));
         assert_eq!(text("please [[echo]] just this"), "just this");
+    }
+
+    #[test]
+    fn a_beginning_is_continued() {
+        let ask = |begun: &str| Ask { begun: begun.to_owned(), ..asked("[[echo]] one two") };
+        assert_eq!(reply(&ask("one"), Usage::default()).text, " two");
+        assert_eq!(reply(&ask("three"), Usage::default()).text, "one two");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The ledger's rows as people read them, and what clients say of answers.
 
 use aipipe_actors::identity::{ModelId, ProviderId, RequestId, TenantId};
-use aipipe_actors::ledger::{Attempt, CacheUse, Outcome};
+use aipipe_actors::ledger::{Attempt, CacheUse, Outcome, Role};
 use aipipe_actors::money::{NanoUsd, Tokens};
 use aipipe_actors::routing::decision::Decision;
 use aipipe_actors::routing::evidence::Task;
@@ -81,12 +81,15 @@ pub struct AttemptRow {
     /// Name of the fault, where it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// Why it was made beside or after others: to go on with a broken answer, or as a hedge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
 }
 
 impl From<Attempt> for AttemptRow {
     fn from(attempt: Attempt) -> Self {
-        let Attempt { provider, model, outcome, status, latency_ms, cost, fault, .. } = attempt;
-        Self { provider, model, outcome, status, latency_ms, cost, fault }
+        let Attempt { provider, model, outcome, status, latency_ms, cost, fault, role, .. } = attempt;
+        Self { provider, model, outcome, status, latency_ms, cost, fault, role }
     }
 }
 

@@ -71,6 +71,7 @@ pub(super) fn attempt(outcome: Outcome, cost: i64) -> Attempt {
         rates: rates(),
         cost: NanoUsd(cost),
         fault: None,
+        role: None,
     }
 }
 

@@ -166,6 +166,8 @@ pub struct Meters {
     overhead: Histogram,
     cache: CacheCounters,
     spans: SpanCounters,
+    rescues: TwoWays,
+    hedges: TwoWays,
 }
 
 impl Meters {
@@ -177,6 +179,8 @@ impl Meters {
         names::OVERHEAD.register(&mut registry, overhead.clone());
         let cache = CacheCounters::register(&mut registry);
         let spans = SpanCounters::register(&mut registry);
+        let rescues = TwoWays::register(&mut registry, &names::RESCUES, ["continued", "failed"]);
+        let hedges = TwoWays::register(&mut registry, &names::HEDGES, ["first", "cancelled"]);
         let meters = Self {
             registry,
             families,
@@ -186,6 +190,8 @@ impl Meters {
             overhead,
             cache,
             spans,
+            rescues,
+            hedges,
         };
         meters.rebind(labels);
         meters
@@ -240,6 +246,16 @@ impl Meters {
     /// What becomes of the spans of traces is counted here.
     pub(super) fn spans(&self) -> SpanCounters {
         self.spans.clone()
+    }
+
+    /// Counts a stream that broke after its first content and was to be continued.
+    pub fn rescued(&self, is_continued: bool) {
+        self.rescues.count(is_continued);
+    }
+
+    /// Counts a second call beside one that was slow to begin, when one of the two has begun or failed.
+    pub fn hedged(&self, came_first: bool) {
+        self.hedges.count(came_first);
     }
 
     /// The text for a scraper, of type [`CONTENT_TYPE`].
@@ -358,6 +374,30 @@ impl Series {
         }
         self.cost.add(ended.cost);
         self.saved.add(ended.saved);
+    }
+}
+
+/// What ends in one of two ways, as the label `result` says it.
+#[derive(Debug)]
+struct TwoWays {
+    yes: Counter,
+    no: Counter,
+}
+
+impl TwoWays {
+    fn register(registry: &mut Registry, name: &names::Name, [yes, no]: [&str; 2]) -> Self {
+        let family: Family<Labels, Counter> = Family::default();
+        name.register(registry, family.clone());
+        let counter = |result: &str| family.get_or_create_owned(&vec![("result", result.to_owned())]);
+        Self { yes: counter(yes), no: counter(no) }
+    }
+
+    fn count(&self, is_yes: bool) {
+        if is_yes {
+            self.yes.inc()
+        } else {
+            self.no.inc()
+        };
     }
 }
 

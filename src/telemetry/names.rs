@@ -48,6 +48,14 @@ pub(super) const CACHE_REQUESTS: Name =
     Name::new("aipipe_cache_requests_total", "Requests by what the cache had to do with them");
 pub(super) const SPANS: Name =
     Name::new("aipipe_spans_total", "Spans of traces, by whether the collector has them or they were dropped");
+pub(super) const RESCUES: Name = Name::new(
+    "aipipe_rescues_total",
+    "Streams that broke after their first content and were to be continued, by whether another model did",
+);
+pub(super) const HEDGES: Name = Name::new(
+    "aipipe_hedges_total",
+    "Second calls beside one that was slow to begin, by whether their content came first",
+);
 pub(super) const ACTOR_RESTARTS: Name =
     Name::new("aipipe_actor_restarts_total", "Restarts of actors; all tenants' actors together");
 pub(super) const MAILBOX_DEPTH: Name =

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aipipe::config::{self, Environment};
 use aipipe::dialects::client::{Addressed, Chosen, Frame, StreamReading, Target};
 use aipipe::dialects::conversation::{Event, Stop, Usage};
+use aipipe::dialects::form::Form;
 use aipipe::dialects::issued::Holdings;
 use aipipe::dialects::translate::Undo;
 use aipipe::dialects::{surface, upstream};
@@ -128,7 +129,7 @@ fn stream(pair: &Pair, provider: &BuiltIn, events: &[Bytes]) -> anyhow::Result<(
         request.passing(&provider.profile)
     } else {
         let decoder = upstream(&provider.profile).stream_decoder("provider/model", Undo::default());
-        Box::new(Translating::new(decoder, &*request, &frame()))
+        Box::new(Translating::new(decoder, request.stream_encoder(&frame()), Form::of(request.facts())))
     };
     let price = |_: &Usage| Some(NanoUsd(1));
     let mut decoder = SseDecoder::default();

@@ -6,6 +6,7 @@
 
 mod chat_client;
 mod chat_upstream;
+mod continuing;
 mod endings;
 mod estimates;
 mod framing;

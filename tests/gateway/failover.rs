@@ -217,6 +217,25 @@ async fn a_clients_own_deadline_is_nobodys_fault() {
 }
 
 #[tokio::test]
+async fn a_silent_candidate_loses_its_turn_within_a_clients_short_deadline() {
+    let bench = Bench::start().await;
+    // A whole answer is not given up before it is clear how long they usually take.
+    bench.answered(&with_fallback(ask(FIRST, "Hello"))).await;
+    bench.simulator.script(Provider::OpenAi, Behaviour::Silent);
+    for mut body in [with_fallback(ask_stream(FIRST, "Hello there")), with_fallback(ask(FIRST, "Hello there"))] {
+        body["aipipe"]["timeout_ms"] = json!(1_500);
+        let answer = Answer::read(bench.chat(&body).send().await.unwrap()).await.ok();
+        assert_eq!((answer.header("x-aipipe-provider"), answer.header("x-aipipe-attempts")), ("anthropic", "2"));
+        let row = &bench.rows().await[0];
+        assert_eq!((&row["outcome"], &row["attempts"][0]["fault"]), (&json!("ok"), &json!("late")), "{row}");
+    }
+    bench.idle().await;
+    // The deadline is the client's own.
+    let provider = bench.shown("/admin/providers/openai").await;
+    assert_eq!(provider["models"]["gpt-4o-mini"]["failed"], 0, "{provider}");
+}
+
+#[tokio::test]
 async fn a_request_makes_no_more_calls_than_it_may() {
     let bench = Bench::start().await;
     for provider in Provider::ALL {

@@ -22,6 +22,7 @@ mod failover;
 mod faults;
 mod gemini_client;
 mod headers;
+mod hedge;
 mod hostile;
 mod killed;
 mod learning;
@@ -35,6 +36,7 @@ mod process;
 #[path = "../explain/recompute.rs"]
 mod recompute;
 mod refusals;
+mod rescue;
 mod responses;
 mod sdks;
 mod sent;

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod error;
+mod following;
 mod form;
 pub(in crate::dialects) mod media;
 pub mod passthrough;

@@ -5,20 +5,22 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{AnswerShape, ToolShape, detail, extra_content, finish_reason, object};
 use super::error;
+use super::following;
 use super::relay::UsageView;
 use super::usage;
 use crate::dialects::conversation::{Event, Opaque, Stop, Usage};
 use crate::dialects::custom_tools;
+use crate::dialects::progress::Progress;
 use crate::dialects::translate::{ClientError, StreamEncoder};
 
 /// Encodes the events of one answer. The reason to end, usage and cost are held back for the end: providers revise them on the way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ChatStreamEncoder {
-    shape: AnswerShape,
+    pub(super) shape: AnswerShape,
     view: UsageView,
     /// All of a chunk up to its delta, made when the model is known.
     head: Vec<u8>,
-    begun: bool,
+    pub(super) begun: bool,
     /// The text of the thought that a signature would close.
     thought: String,
     details: usize,
@@ -28,10 +30,12 @@ pub struct ChatStreamEncoder {
     custom: Vec<CustomCall>,
     usage: Option<Usage>,
     stop: Option<Stop>,
+    /// What the last chunk with a choice has as `aipipe`.
+    aipipe: Option<String>,
 }
 
 /// A call whose input is not told yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct CustomCall {
     index: u32,
     /// All of it but the input.
@@ -54,12 +58,13 @@ impl ChatStreamEncoder {
             custom: Vec::new(),
             usage: None,
             stop: None,
+            aipipe: None,
         };
         encoder.name_model("");
         encoder
     }
 
-    fn name_model(&mut self, model: &str) {
+    pub(super) fn name_model(&mut self, model: &str) {
         let mut head = json!({"id": self.shape.id, "object": "chat.completion.chunk", "created": self.shape.created, "model": model}).to_string();
         head.pop();
         self.head = format!("data: {head},\"choices\":[").into_bytes();
@@ -79,8 +84,13 @@ impl ChatStreamEncoder {
             }
             None => out.extend_from_slice(b"null"),
         }
+        out.extend_from_slice(b"}]");
+        if let Some(aipipe) = self.aipipe.as_ref().filter(|_| finish.is_some()) {
+            out.extend_from_slice(b",\"aipipe\":");
+            out.extend_from_slice(aipipe.as_bytes());
+        }
         // With `include_usage` every chunk but the last has a usage of null.
-        out.extend_from_slice(if self.view == UsageView::Shown { b"}],\"usage\":null}\n\n" } else { b"}]}\n\n" });
+        out.extend_from_slice(if self.view == UsageView::Shown { b",\"usage\":null}\n\n" } else { b"}\n\n" });
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
@@ -221,6 +231,18 @@ impl StreamEncoder for ChatStreamEncoder {
 
     fn error(&mut self, error: &ClientError<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(&error_event(error));
+    }
+
+    fn follow(&mut self, data: &str, progress: &mut Progress) {
+        following::follow(self, data, progress);
+    }
+
+    fn tell(&mut self, aipipe: String) {
+        self.aipipe = Some(aipipe);
+    }
+
+    fn copy(&self) -> Box<dyn StreamEncoder> {
+        Box::new(self.clone())
     }
 }
 

@@ -95,7 +95,8 @@ impl Output<'_> {
     fn end_message(&mut self) {
         if !self.message.is_empty() {
             let parts = std::mem::take(&mut self.message);
-            self.push(self.writer.message(self.items.len(), &parts, item_status(self.stop)));
+            let id = self.writer.item_id("msg", self.items.len());
+            self.push(self.writer.message(&id, &parts, item_status(self.stop)));
         }
     }
 

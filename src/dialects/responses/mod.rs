@@ -10,6 +10,7 @@
 mod answer;
 mod counting;
 mod error;
+mod following;
 mod form;
 mod object;
 mod pass;

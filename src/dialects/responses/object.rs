@@ -30,10 +30,13 @@ const ECHOED: [(&str, &str); 17] = [
 ];
 
 /// Writes the objects of one answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Writer {
+    /// The response's id.
+    pub(super) response_id: String,
+    /// What the ids of items are made of.
     id: String,
-    created: u64,
+    pub(super) created: u64,
     /// The settings of the request as members.
     settings: String,
     names: Names,
@@ -62,7 +65,8 @@ impl Writer {
         }
         // A request whose tools cannot be read is not answered by a translation.
         let names = Declared::read(scan).map(|declared| declared.names).unwrap_or_default();
-        Self { id: frame.request_id.to_string(), created: frame.created, settings, names }
+        let id = frame.request_id.to_string();
+        Self { response_id: format!("resp_{id}"), id, created: frame.created, settings, names }
     }
 
     /// The object, with these items of output, each as JSON.
@@ -77,9 +81,9 @@ impl Writer {
             }
         };
         format!(
-            "{{\"id\":\"resp_{}\",\"object\":\"response\",\"created_at\":{},\"completed_at\":{completed},\"status\":\"{status}\",\
+            "{{\"id\":{},\"object\":\"response\",\"created_at\":{},\"completed_at\":{completed},\"status\":\"{status}\",\
              \"error\":null,\"incomplete_details\":{incomplete},\"model\":{},\"output\":[{}],\"usage\":{usage},{}}}",
-            self.id,
+            Value::from(self.response_id.as_str()),
             self.created,
             Value::from(model),
             output.join(","),
@@ -105,9 +109,9 @@ impl Writer {
     }
 
     /// A message with its parts.
-    pub(super) fn message(&self, index: usize, parts: &[Value], status: &str) -> Value {
+    pub(super) fn message(&self, id: &str, parts: &[Value], status: &str) -> Value {
         json!({
-            "id": self.item_id("msg", index), "type": "message", "status": status, "content": parts, "role": "assistant",
+            "id": id, "type": "message", "status": status, "content": parts, "role": "assistant",
         })
     }
 

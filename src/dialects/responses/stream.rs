@@ -6,35 +6,40 @@ use serde_json::{Value, json};
 
 use super::answer::{item_status, without_content};
 use super::error;
+use super::following;
 use super::object::{Call, Encrypted, State, Writer, refusal_part, text_part};
 use crate::dialects::conversation::{Event, Opaque, Stop, Usage};
 use crate::dialects::custom_tools;
+use crate::dialects::progress::Progress;
 use crate::dialects::translate::{ClientError, StreamEncoder};
 
 /// Writes one stream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Encoder {
-    writer: Writer,
-    model: String,
-    begun: bool,
-    sequence: u64,
+    pub(super) writer: Writer,
+    pub(super) model: String,
+    pub(super) begun: bool,
+    /// The number of the next event.
+    pub(super) sequence: u64,
     /// The items so far, as JSON; of one that is open, nothing.
-    output: Vec<String>,
-    open: Option<Open>,
+    pub(super) output: Vec<String>,
+    pub(super) open: Option<Open>,
     calls: Vec<OpenCall>,
     usage: Option<Usage>,
     stop: Option<Stop>,
+    /// What the whole response at the end has as `aipipe`.
+    aipipe: Option<String>,
 }
 
 /// The thought or message under way.
-#[derive(Debug)]
-enum Open {
+#[derive(Debug, Clone)]
+pub(super) enum Open {
     Thought { index: usize, text: String, opaque: Option<Opaque> },
-    Message { index: usize, parts: Vec<Value>, part: Option<(PartKind, String)> },
+    Message { index: usize, id: String, parts: Vec<Value>, part: Option<(PartKind, String)> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PartKind {
+pub(super) enum PartKind {
     Text,
     Refusal,
 }
@@ -64,7 +69,7 @@ impl PartKind {
 }
 
 /// A call whose arguments come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct OpenCall {
     number: u32,
     index: usize,
@@ -86,6 +91,7 @@ impl Encoder {
             calls: Vec::new(),
             usage: None,
             stop: None,
+            aipipe: None,
         }
     }
 
@@ -173,39 +179,39 @@ impl Encoder {
     fn text(&mut self, kind: PartKind, text: &str, out: &mut Vec<u8>) {
         if !matches!(self.open, Some(Open::Message { .. })) {
             self.close("completed", out);
-            let index = self.add(|writer, index| writer.message(index, &[], "in_progress"), out);
-            self.open = Some(Open::Message { index, parts: Vec::new(), part: None });
+            let index = self.output.len();
+            let id = self.writer.item_id("msg", index);
+            self.add(|writer, _| writer.message(&id, &[], "in_progress"), out);
+            self.open = Some(Open::Message { index, id, parts: Vec::new(), part: None });
         }
         if !matches!(&self.open, Some(Open::Message { part: Some((open, _)), .. }) if *open == kind) {
             self.close_part(out);
             self.open_part(kind, out);
         }
-        let Some(Open::Message { index, parts, part: Some((_, so_far)) }) = &mut self.open else { return };
+        let Some(Open::Message { index, id, parts, part: Some((_, so_far)) }) = &mut self.open else { return };
         so_far.push_str(text);
         let (index, content) = (*index, parts.len());
         let mut data = json!({
-            "item_id": self.writer.item_id("msg", index), "output_index": index, "content_index": content, "delta": text,
+            "item_id": id, "output_index": index, "content_index": content, "delta": text,
         });
         kind.complete(&mut data);
         self.write(&format!("{}.delta", kind.names().0), data, out);
     }
 
     fn open_part(&mut self, kind: PartKind, out: &mut Vec<u8>) {
-        let Some(Open::Message { index, parts, part }) = &mut self.open else { return };
+        let Some(Open::Message { index, id, parts, part }) = &mut self.open else { return };
         *part = Some((kind, String::new()));
         let (index, content) = (*index, parts.len());
-        let id = self.writer.item_id("msg", index);
         let data = json!({"item_id": id, "output_index": index, "content_index": content, "part": kind.value("")});
         self.write("response.content_part.added", data, out);
     }
 
     fn close_part(&mut self, out: &mut Vec<u8>) {
-        let Some(Open::Message { index, parts, part }) = &mut self.open else { return };
+        let Some(Open::Message { index, id, parts, part }) = &mut self.open else { return };
         let Some((kind, text)) = part.take() else { return };
-        let (index, content) = (*index, parts.len());
+        let (index, id, content) = (*index, id.clone(), parts.len());
         let value = kind.value(&text);
         parts.push(value.clone());
-        let id = self.writer.item_id("msg", index);
         let (event, member) = kind.names();
         let mut data = json!({"item_id": id, "output_index": index, "content_index": content, member: text});
         kind.complete(&mut data);
@@ -219,8 +225,8 @@ impl Encoder {
         self.close_part(out);
         match self.open.take() {
             None => {}
-            Some(Open::Message { index, parts, .. }) => {
-                let item = self.writer.message(index, &parts, status);
+            Some(Open::Message { index, id, parts, .. }) => {
+                let item = self.writer.message(&id, &parts, status);
                 self.done(index, item, out);
             }
             Some(Open::Thought { index, text, opaque }) => {
@@ -327,7 +333,11 @@ impl StreamEncoder for Encoder {
         self.close_calls(stop, out);
         let stop = without_content(stop, self.output.is_empty());
         let state = State::Ended(stop, self.usage.as_ref(), cost_usd);
-        let response = self.writer.response(&self.model, &self.output, state);
+        let mut response = self.writer.response(&self.model, &self.output, state);
+        if let Some(aipipe) = &self.aipipe {
+            response.pop();
+            response.push_str(&format!(",\"aipipe\":{aipipe}}}"));
+        }
         let is_incomplete = matches!(stop, Stop::Length | Stop::ContextFull | Stop::Paused | Stop::Filtered);
         let name = if is_incomplete { "response.incomplete" } else { "response.completed" };
         self.write_response(name, &response, out);
@@ -338,5 +348,17 @@ impl StreamEncoder for Encoder {
         let output: Vec<String> = self.output.iter().filter(|item| !item.is_empty()).cloned().collect();
         let response = self.writer.response(&self.model, &output, State::InProgress);
         out.extend_from_slice(&error::events(error, self.sequence, &response));
+    }
+
+    fn follow(&mut self, data: &str, progress: &mut Progress) {
+        following::follow(self, data, progress);
+    }
+
+    fn tell(&mut self, aipipe: String) {
+        self.aipipe = Some(aipipe);
+    }
+
+    fn copy(&self) -> Box<dyn StreamEncoder> {
+        Box::new(self.clone())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aipipe_actors::routing::preferences::{CacheMode, Preferences};
+use aipipe_actors::routing::preferences::{CacheMode, OnBreak, Preferences};
 
 use super::{invalid, string};
 use crate::dialects::decimal;
@@ -10,7 +10,7 @@ use crate::dialects::json::{Cursor, Kind};
 use crate::dialects::translate::InvalidRequest;
 
 const KNOWN: &str =
-    "models, providers, exclude, min_quality, max_cost_usd, complexity, cache, timeout_ms, tags, explain";
+    "models, providers, exclude, min_quality, max_cost_usd, complexity, cache, on_break, timeout_ms, tags, explain";
 
 /// Reads the `aipipe` object.
 ///
@@ -38,6 +38,7 @@ pub(super) fn preferences(raw: &str) -> Result<Preferences, InvalidRequest> {
             "complexity" => wishes.complexity = Some(share(&mut cursor, kind, "aipipe.complexity")?),
             "max_cost_usd" => wishes.max_cost = Some(amount(&mut cursor, kind)?),
             "cache" => wishes.cache = Some(cache(&mut cursor, kind)?),
+            "on_break" => wishes.on_break = Some(on_break(&mut cursor, kind)?),
             "timeout_ms" => wishes.timeout = Some(timeout(&mut cursor, kind)?),
             "tags" => wishes.tags = tags(&mut cursor, kind)?,
             "explain" if kind == Kind::Bool => wishes.explain = cursor.boolean()?,
@@ -126,6 +127,12 @@ fn cache(cursor: &mut Cursor<'_>, kind: Kind) -> Result<CacheMode, InvalidReques
     }
 }
 
+fn on_break(cursor: &mut Cursor<'_>, kind: Kind) -> Result<OnBreak, InvalidRequest> {
+    let word = string(cursor, kind, "aipipe.on_break")?;
+    let error = || invalid(Some("aipipe.on_break"), "`aipipe.on_break` must be `error` or `continue`");
+    OnBreak::parse(&word.decode()).ok_or_else(error)
+}
+
 fn timeout(cursor: &mut Cursor<'_>, kind: Kind) -> Result<Duration, InvalidRequest> {
     let param = "aipipe.timeout_ms";
     let error = || invalid(Some(param), format!("`{param}` must be a whole number of milliseconds, 1 or more"));
@@ -147,7 +154,7 @@ mod tests {
     fn preferences_are_read() {
         let read = preferences(
             r#"{"models":["a","b/c"],"providers":["p"],"exclude":["x"],"min_quality":0.5,"max_cost_usd":"0.01","complexity":1,"cache":"refresh",
-                "timeout_ms":1500,"tags":["t"],"explain":true}"#,
+                "on_break":"continue","timeout_ms":1500,"tags":["t"],"explain":true}"#,
         )
         .unwrap();
         assert_eq!(
@@ -159,6 +166,7 @@ mod tests {
             (read.max_cost, read.cache, read.timeout),
             (Some(NanoUsd(10_000_000)), Some(CacheMode::Refresh), Some(Duration::from_millis(1500)))
         );
+        assert_eq!(read.on_break, Some(OnBreak::Continue));
         assert_eq!(preferences(r#"{"max_cost_usd":2.5e-2,"cache":null}"#).unwrap().max_cost, Some(NanoUsd(25_000_000)));
         assert_eq!(preferences("{}").unwrap(), Default::default());
     }
@@ -176,6 +184,8 @@ mod tests {
             (r#"{"max_cost_usd":1e-10}"#, "aipipe.max_cost_usd"),
             (r#"{"max_cost_usd":"1 "}"#, "aipipe.max_cost_usd"),
             (r#"{"cache":"on"}"#, "aipipe.cache"),
+            (r#"{"on_break":true}"#, "aipipe.on_break"),
+            (r#"{"on_break":"mend"}"#, "aipipe.on_break"),
             (r#"{"timeout_ms":0}"#, "aipipe.timeout_ms"),
             (r#"{"timeout_ms":1.5}"#, "aipipe.timeout_ms"),
             (r#"{"tags":["1","2","3","4","5","6","7","8","9"]}"#, "aipipe.tags"),

@@ -172,7 +172,7 @@ fn check_labels(mut text: &str) {
 }
 
 #[test]
-fn every_metric_of_the_contract_is_there_with_its_type_and_nothing_else() {
+fn every_metric_is_there_with_its_type_and_nothing_else() {
     let meters = Meters::new(bounds(TenantLabel::Absent));
     count(&meters, "default", ("openai", "gpt-4o-mini"), Ending::Ok);
     meters.overhead(Duration::from_micros(90));
@@ -186,6 +186,7 @@ fn every_metric_of_the_contract_is_there_with_its_type_and_nothing_else() {
             ("aipipe_build_info", "gauge"),
             ("aipipe_cache_requests_total", "counter"),
             ("aipipe_cost_usd_total", "counter"),
+            ("aipipe_hedges_total", "counter"),
             ("aipipe_ledger_unsettled", "gauge"),
             ("aipipe_overhead_seconds", "histogram"),
             ("aipipe_provider_circuit_state", "gauge"),
@@ -193,6 +194,7 @@ fn every_metric_of_the_contract_is_there_with_its_type_and_nothing_else() {
             ("aipipe_provider_queue_depth", "gauge"),
             ("aipipe_request_duration_seconds", "histogram"),
             ("aipipe_requests_total", "counter"),
+            ("aipipe_rescues_total", "counter"),
             ("aipipe_saved_usd_total", "counter"),
             // Beside those of the contract.
             ("aipipe_spans_total", "counter"),

@@ -1,6 +1,7 @@
 //! Providers' streams.
 
 use aipipe::dialects::client::{Addressed, ClientSurface, Onward, StreamReading};
+use aipipe::dialects::form::Form;
 use aipipe::dialects::translate::{ClientError, Undo};
 use aipipe::dialects::{surface, upstream};
 use aipipe::gateway::reading::Translating;
@@ -101,7 +102,7 @@ fn check(pieces: &[Bytes], profile: Profile, client: ClientDialect, undo: Undo) 
         return Ok(told.is_whole);
     }
     let decoder = upstream(&profile).stream_decoder("openai/target", undo);
-    let mut reader = Translating::new(decoder, &*request, &frame());
+    let mut reader = Translating::new(decoder, request.stream_encoder(&frame()), Form::of(request.facts()));
     let told = relay(pieces, &mut reader, surface);
     assert_bounded(told.bytes.len(), came)?;
     let mut ends = 0;

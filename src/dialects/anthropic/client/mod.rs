@@ -7,6 +7,7 @@
 mod answer;
 mod counting;
 mod error;
+mod following;
 mod form;
 mod pass;
 mod passing;

@@ -12,33 +12,37 @@ use serde_json::{Value, json};
 
 use super::answer::{Figures, Holds, Thoughts, stop_reason};
 use super::error;
+use super::following;
 use crate::dialects::anthropic::block::{REDACTED, SIGNATURE};
 use crate::dialects::anthropic::id::valid_id;
 use crate::dialects::conversation::{Event, Opaque, Stop, Usage};
 use crate::dialects::mark;
+use crate::dialects::progress::Progress;
 use crate::dialects::translate::{ClientError, StreamEncoder};
 
 /// Encodes the events of one answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Encoder {
     id: String,
     request_id: RequestId,
     thoughts: Thoughts,
-    model: String,
-    begun: bool,
-    /// The position of the next block.
-    next: u32,
-    open: Option<Block>,
+    pub(super) model: String,
+    pub(super) begun: bool,
+    /// The position of the next block, or of the open one.
+    pub(super) next: u32,
+    pub(super) open: Option<Block>,
     waiting: VecDeque<Block>,
     holds: Holds,
     usage: Option<Usage>,
     /// The reason to end and the stop sequence, held back for the end.
     stop: Option<(Stop, Option<String>)>,
+    /// What `message_delta` has as `aipipe`.
+    aipipe: Option<String>,
 }
 
 /// A block that is open or waits.
-#[derive(Debug)]
-struct Block {
+#[derive(Debug, Clone)]
+pub(super) struct Block {
     kind: Kind,
     /// Of an open call all its arguments, of a block that waits what it will open with.
     text: String,
@@ -46,8 +50,8 @@ struct Block {
     signature: Option<String>,
 }
 
-#[derive(Debug)]
-enum Kind {
+#[derive(Debug, Clone)]
+pub(super) enum Kind {
     Text,
     Thinking,
     /// A thought that is all opaque, or the signature of the call that follows.
@@ -61,7 +65,7 @@ enum Kind {
 }
 
 impl Block {
-    fn new(kind: Kind) -> Self {
+    pub(super) fn new(kind: Kind) -> Self {
         Self { kind, text: String::new(), signature: None }
     }
 
@@ -91,6 +95,7 @@ impl Encoder {
             holds: Holds::default(),
             usage: None,
             stop: None,
+            aipipe: None,
         }
     }
 
@@ -253,13 +258,26 @@ impl StreamEncoder for Encoder {
             usage.pop();
             usage.push_str(&format!(",\"cost\":{cost}}}"));
         }
-        let data = format!("{{\"type\":\"message_delta\",\"delta\":{delta},\"usage\":{usage}}}");
+        let aipipe = self.aipipe.as_ref().map(|aipipe| format!(",\"aipipe\":{aipipe}")).unwrap_or_default();
+        let data = format!("{{\"type\":\"message_delta\",\"delta\":{delta},\"usage\":{usage}{aipipe}}}");
         out.extend_from_slice(format!("event: message_delta\ndata: {data}\n\n").as_bytes());
         write(out, "message_stop", &json!({"type": "message_stop"}));
     }
 
     fn error(&mut self, error: &ClientError<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(&error::event(error, self.request_id));
+    }
+
+    fn follow(&mut self, data: &str, progress: &mut Progress) {
+        following::follow(self, data, progress);
+    }
+
+    fn tell(&mut self, aipipe: String) {
+        self.aipipe = Some(aipipe);
+    }
+
+    fn copy(&self) -> Box<dyn StreamEncoder> {
+        Box::new(self.clone())
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::fmt::Write as _;
 
+use aipipe_actors::identity::RequestId;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::following;
 use super::signature;
 use crate::dialects::carry::Arguments;
 use crate::dialects::client::Frame;
 use crate::dialects::conversation::{Answer, Choice, Event, Media, Opaque, Part, Stop, Usage};
 use crate::dialects::gemini::THOUGHT_SIGNATURE;
+use crate::dialects::progress::Progress;
 use crate::dialects::translate::{ClientError, StreamEncoder};
 
 /// A `GenerateContentResponse` without its figures.
@@ -19,7 +22,7 @@ use crate::dialects::translate::{ClientError, StreamEncoder};
 struct Response<'a> {
     candidates: Vec<Candidate<'a>>,
     model_version: &'a str,
-    response_id: String,
+    response_id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -106,13 +109,13 @@ impl<'a> Piece<'a> {
 /// Writes a whole answer.
 pub(super) fn write(answer: &Answer, frame: &Frame) -> Bytes {
     let candidates = (0_u32..).zip(&answer.choices).map(|(index, choice)| candidate(index, choice)).collect();
-    let body = response(candidates, &answer.model, frame);
+    let body = response(candidates, &answer.model, &frame.request_id.to_string());
     Bytes::from(with_usage(body, answer.usage.as_ref(), None))
 }
 
 /// The response as JSON text; numbers in the arguments of calls stay as they were written.
-fn response(candidates: Vec<Candidate<'_>>, model: &str, frame: &Frame) -> String {
-    let body = Response { candidates, model_version: model, response_id: frame.request_id.to_string() };
+fn response(candidates: Vec<Candidate<'_>>, model: &str, id: &str) -> String {
+    let body = Response { candidates, model_version: model, response_id: id };
     // Texts, numbers and raw JSON can always be written.
     serde_json::to_string(&body).unwrap_or_default()
 }
@@ -217,14 +220,20 @@ pub(super) fn error(error: &ClientError<'_>, request_id: &str) -> Value {
 }
 
 /// Encodes the events of one answer. A call is written when it is whole: this dialect has no other way.
+#[derive(Clone)]
 pub(super) struct Encoder {
-    frame: Frame,
-    model: String,
+    request_id: RequestId,
+    /// The answer's id.
+    pub(super) id: String,
+    pub(super) model: String,
     call: Option<Call>,
     usage: Option<Usage>,
     stop: Option<Stop>,
+    /// What the last piece has as `aipipe`.
+    aipipe: Option<String>,
 }
 
+#[derive(Clone)]
 struct Call {
     id: String,
     name: String,
@@ -233,13 +242,15 @@ struct Call {
 }
 
 impl Encoder {
-    pub(super) fn new(frame: Frame) -> Self {
-        Self { frame, model: String::new(), call: None, usage: None, stop: None }
+    pub(super) fn new(frame: &Frame) -> Self {
+        let request_id = frame.request_id;
+        let id = request_id.to_string();
+        Self { request_id, id, model: String::new(), call: None, usage: None, stop: None, aipipe: None }
     }
 
     fn piece(&mut self, part: Piece<'_>, out: &mut Vec<u8>) {
         let content = Content { role: "model", parts: vec![part] };
-        let body = response(vec![Candidate { content, finish_reason: None, index: 0 }], &self.model, &self.frame);
+        let body = response(vec![Candidate { content, finish_reason: None, index: 0 }], &self.model, &self.id);
         out.extend_from_slice(format!("data: {body}\r\n\r\n").as_bytes());
     }
 
@@ -285,13 +296,29 @@ impl StreamEncoder for Encoder {
         self.end_call(out);
         let content = Content { role: "model", parts: vec![Piece::text("")] };
         let last = Candidate { content, finish_reason: Some(finish_reason(stop)), index: 0 };
-        let body = response(vec![last], &self.model, &self.frame);
-        let body = with_usage(body, self.usage.as_ref(), cost_usd);
+        let body = response(vec![last], &self.model, &self.id);
+        let mut body = with_usage(body, self.usage.as_ref(), cost_usd);
+        if let Some(aipipe) = &self.aipipe {
+            body.pop();
+            body.push_str(&format!(",\"aipipe\":{aipipe}}}"));
+        }
         out.extend_from_slice(format!("data: {body}\r\n\r\n").as_bytes());
     }
 
     fn error(&mut self, error: &ClientError<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(&error_event(error, &self.frame.request_id.to_string()));
+        out.extend_from_slice(&error_event(error, &self.request_id.to_string()));
+    }
+
+    fn follow(&mut self, data: &str, progress: &mut Progress) {
+        following::follow(self, data, progress);
+    }
+
+    fn tell(&mut self, aipipe: String) {
+        self.aipipe = Some(aipipe);
+    }
+
+    fn copy(&self) -> Box<dyn StreamEncoder> {
+        Box::new(self.clone())
     }
 }
 

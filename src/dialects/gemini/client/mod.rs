@@ -6,6 +6,7 @@
 mod answer;
 mod counting;
 mod facts;
+mod following;
 mod passing;
 mod request;
 mod schema;
@@ -216,7 +217,7 @@ impl ClientRequest for GeminiRequest<'_> {
     }
 
     fn stream_encoder(&self, frame: &Frame) -> Box<dyn StreamEncoder> {
-        Box::new(answer::Encoder::new(*frame))
+        Box::new(answer::Encoder::new(frame))
     }
 
     fn passing(&self, _: &Profile) -> Box<dyn StreamReading> {
