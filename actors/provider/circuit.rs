@@ -1,7 +1,8 @@
 //! A circuit breaker without a timer: closed, open until an instant, half open after it.
 //!
-//! It opens when at least [`MIN_VOLUME`] calls stand in the window and half of them failed; it stays open for a cool-down that doubles
-//! with every failed probe. Time and randomness are parameters.
+//! It opens when at least [`MIN_VOLUME`] calls stand in the window and half of them failed, or [`IN_A_ROW`] failed one after the other,
+//! however many succeeded before them; it stays open for a cool-down that doubles with every failed probe. Time and randomness are
+//! parameters.
 
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use crate::runtime::Backoff;
 
 /// Calls in the window below which a circuit never opens.
 pub const MIN_VOLUME: u32 = 5;
+/// Failures without a success between them that open a circuit: the successes of the minute before an outage must not hold it closed for
+/// half a minute. Of calls that fail every other time so many in a row are one in a thousand.
+pub const IN_A_ROW: u32 = 10;
 const COOL_DOWN: Backoff = Backoff { base: Duration::from_secs(5), cap: Duration::from_secs(300) };
 
 /// What a circuit lets through.
@@ -56,6 +60,8 @@ pub struct Opened {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Circuit {
     opened: Option<Opened>,
+    /// Failures since the last success, or since it opened.
+    in_a_row: u32,
 }
 
 /// What a recorded outcome changed.
@@ -86,6 +92,7 @@ impl Circuit {
 
     /// A call succeeded: a half-open circuit closes. Late results of calls from before it opened say nothing.
     pub fn succeeded(&mut self, now: Instant) -> Change {
+        self.in_a_row = 0;
         if self.state(now) != State::HalfOpen {
             return Change::None;
         }
@@ -100,12 +107,14 @@ impl Circuit {
             (State::HalfOpen, Some(opened)) => opened.strikes.saturating_add(1),
             _ => {
                 let (ok, failed) = window.counts(at.slot);
-                if ok + failed < MIN_VOLUME || failed < ok {
+                self.in_a_row = self.in_a_row.saturating_add(1);
+                if self.in_a_row < IN_A_ROW && (ok + failed < MIN_VOLUME || failed < ok) {
                     return Change::None;
                 }
                 1
             }
         };
+        self.in_a_row = 0;
         let since = self.opened.map_or(at.wall, |opened| opened.since);
         self.opened = Some(Opened { since, until: at.now + COOL_DOWN.delay(strikes, at.random), fault, strikes });
         Change::Opened
@@ -157,6 +166,22 @@ mod tests {
         assert_eq!(circuit.state(moment(start, 7).now), State::HalfOpen);
         assert_eq!(circuit.succeeded(moment(start, 7).now), Change::Closed);
         assert_eq!(circuit.state(moment(start, 7).now), State::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_row_of_failures_opens_it_whatever_succeeded_before() {
+        let start = Instant::now();
+        let (mut circuit, mut window) = (Circuit::default(), Window::default());
+        (0..1_000).for_each(|_| window.record(0, true));
+        let mut fail = |circuit: &mut Circuit| fail(circuit, &mut window, moment(start, 1));
+        for _ in 1..IN_A_ROW {
+            assert_eq!(fail(&mut circuit), Change::None);
+        }
+        circuit.succeeded(moment(start, 1).now);
+        for _ in 1..IN_A_ROW {
+            assert_eq!(fail(&mut circuit), Change::None, "a success ends the row");
+        }
+        assert_eq!(fail(&mut circuit), Change::Opened);
     }
 
     #[tokio::test]
