@@ -311,13 +311,15 @@ shapes! {
         reasoning: u64,
     }
 
-    /// Tokens; `input` holds `cached_input` and `cache_write`, `output` holds `reasoning`.
+    /// Tokens; `input` holds `cached_input`, `cache_write` and `audio_input`, `output` holds `reasoning` and `audio_output`.
     TokenCounts {
         input: u64,
         cached_input: u64,
         cache_write: u64,
         output: u64,
         reasoning: u64,
+        audio_input: u64,
+        audio_output: u64,
     }
 
     /// Milliseconds by nearest rank.
