@@ -13,11 +13,12 @@
 //! ```
 //!
 //! An answer that ended well is no praise: it counts as what was expected of the model, so that it makes up for failures and never lifts
-//! a model above the catalogue. Otherwise whoever is chosen often would rise for that alone. Only feedback lifts. It stands apart, since few
-//! requests are judged: the many that ended in silence would drown it. Without outcomes the shift is exactly 0. All counts halve every
-//! [`HALF_LIFE`]; what a model did long ago is forgotten, for better or worse. With `W` = 100 a first failure costs a model of `q` = 0.5 0.14
-//! on the logit scale and twelve cost it 1; beyond that nothing counts, so that no tenant's mishaps, and no malice of its users, can do more to
-//! its own choice than one shift of the odds by `e` (2.7), about a third of what stands between a demanding request and an average one.
+//! a model above the catalogue. Otherwise whoever is chosen often would rise for that alone. Only feedback lifts. It stands apart, since
+//! few requests are judged: the many that ended in silence would drown it. Without outcomes the shift is exactly 0. All counts halve every
+//! [`HALF_LIFE`]; what a model did long ago is forgotten, for better or worse. With `W` = 100 a first failure costs a model of `q` = 0.5
+//! 0.14 on the logit scale and twelve cost it 1; beyond that nothing counts, so that no tenant's mishaps, and no malice of its users, can
+//! do more to its own choice than one shift of the odds by 2.7, about a third of what stands between a demanding request and an average
+//! one.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -182,7 +182,7 @@ impl Behaviour for Tenant {
             "balance": self.estate.account.balance(self.world.clock.now()),
             "cached_answers": self.estate.answers.len(),
             "known_turns": self.estate.pins.len(),
-            "lessons": self.estate.learning.lessons().len(),
+            "lessons": self.estate.learning.lessons(self.world.clock.now()).len(),
         })
     }
 

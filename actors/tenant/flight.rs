@@ -1,8 +1,8 @@
 //! One upstream call for identical concurrent requests of a tenant.
 //!
 //! The first leads, the others follow. A leader that ends without a final answer (it left, crashed, timed out) wakes all: the first to
-//! ask again leads once more, with a reservation of its own; after a second failure each goes alone. `tests/model` checks that every follower is woken, under all kinds of
-//! schedules.
+//! ask again leads once more, with a reservation of its own; after a second failure each goes alone. `tests/model` checks that every
+//! follower is woken, under all kinds of schedules.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};

@@ -82,26 +82,21 @@ impl Learning {
         });
     }
 
-    /// Whether nothing is known.
-    pub fn is_empty(&self) -> bool {
-        self.lock().models.is_empty()
-    }
-
     /// What is known as of this instant, for one choice: nothing is noted as long as it lives. `None`: nothing that could move it.
     pub fn as_of(&self, now: Timestamp) -> Option<AsOf<'_>> {
         let known = self.lock();
         known.moves.then_some(AsOf { known, now })
     }
 
-    /// All that is known, in the order of provider, model and task.
-    pub fn lessons(&self) -> Vec<Lesson> {
-        lessons(&self.lock())
+    /// All that is known at this instant and has not faded, in the order of provider, model and task.
+    pub fn lessons(&self, now: Timestamp) -> Vec<Lesson> {
+        lessons(&self.lock(), now)
     }
 
     /// What is to be written down, and its revision; `None`: nothing changed since the last time.
-    pub fn unsaved(&self) -> Option<(u64, Vec<Lesson>)> {
+    pub fn unsaved(&self, now: Timestamp) -> Option<(u64, Vec<Lesson>)> {
         let known = self.lock();
-        (known.revision != known.saved).then(|| (known.revision, lessons(&known)))
+        (known.revision != known.saved).then(|| (known.revision, lessons(&known, now)))
     }
 
     /// That revision is written down.
@@ -162,13 +157,13 @@ impl Lessons for AsOf<'_> {
     }
 }
 
-fn lessons(known: &Known) -> Vec<Lesson> {
+fn lessons(known: &Known, now: Timestamp) -> Vec<Lesson> {
     let mut lessons = Vec::new();
     let models =
         known.models.iter().flat_map(|(provider, models)| models.iter().map(move |(id, by)| (provider, id, by)));
     for (provider, model, by_task) in models {
         for (task, evidence) in Task::ALL.into_iter().zip(by_task) {
-            if !evidence.is_faded(evidence.at) {
+            if !evidence.is_faded(now) {
                 let (provider, model) = (provider.clone(), model.clone());
                 lessons.push(Lesson { provider, model, task, evidence: *evidence });
             }
@@ -210,22 +205,24 @@ mod tests {
     #[test]
     fn what_is_written_down_is_what_is_read_again() {
         let learning = Learning::default();
-        assert!(learning.is_empty() && learning.unsaved().is_none());
+        assert!(learning.lessons(at(1)).is_empty() && learning.unsaved(at(1)).is_none());
         note(&learning, "a", 1);
-        let (revision, lessons) = learning.unsaved().unwrap();
+        let (revision, lessons) = learning.unsaved(at(1)).unwrap();
         note(&learning, "a", 2);
         learning.saved(revision);
         assert!(!learning.is_saved());
         assert_eq!(lessons.len(), 1);
-        assert_eq!(Learning::of(lessons.clone()).lessons(), lessons);
+        assert_eq!(Learning::of(lessons.clone()).lessons(at(1)), lessons);
+        // In a year it is worth nothing.
+        assert!(Learning::of(lessons.clone()).lessons(at(365 * 86_400)).is_empty());
         assert!(Learning::of(lessons).is_saved());
         // Answers that ended well move nothing.
         assert!(learning.as_of(at(2)).is_none());
         let (provider, model) = names("a");
         learning.judge((&provider, &model), Task::Code, (1.0, None), at(2));
-        assert!(learning.as_of(at(2)).is_some() && Learning::of(learning.lessons()).as_of(at(2)).is_some());
+        assert!(learning.as_of(at(2)).is_some() && Learning::of(learning.lessons(at(2))).as_of(at(2)).is_some());
         learning.clear();
-        assert!(learning.is_empty() && learning.is_saved());
+        assert!(learning.lessons(at(2)).is_empty() && learning.is_saved());
     }
 
     #[test]
@@ -236,7 +233,7 @@ mod tests {
         }
         note(&learning, "m0", 10_000);
         note(&learning, "new", 10_001);
-        let lessons = learning.lessons();
+        let lessons = learning.lessons(at(10_001));
         let knows = |model: &str| lessons.iter().any(|lesson| lesson.model.as_str() == model);
         assert_eq!(lessons.len(), MOST_MODELS);
         assert!(knows("m0") && knows("new") && !knows("m1"));

@@ -29,6 +29,8 @@ struct Pin {
     since: Timestamp,
     input_tokens: u64,
     noted: Instant,
+    /// Whether the answer did not come to its end.
+    broke: bool,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +78,7 @@ impl Pins {
     }
 
     /// Who has answered exactly this, within [`AGAIN`] before `asked`: whoever asks it again wants another answer. `None` for what
-    /// opens a conversation, which many may ask alike, and where only the whole conversation has a name.
+    /// opens a conversation, which many may ask alike, where only the whole conversation has a name, and after an answer that broke off.
     pub fn asked_again(&self, turn: &Turn, asked: Instant) -> Option<(ProviderId, ModelId)> {
         let [_, exact] = turn.names[..] else { return None };
         if turn.earlier.is_empty() || turn.in_tool_loop {
@@ -86,7 +88,18 @@ impl Pins {
         let pin = generations.find(exact, asked)?;
         // What was asked before that answer was there is another sample, not another try.
         let is_after = pin.noted < asked && asked.duration_since(pin.noted) < AGAIN;
-        is_after.then_some((pin.provider, pin.model))
+        (is_after && !pin.broke).then_some((pin.provider, pin.model))
+    }
+
+    /// The answer that was noted last for this turn did not come to its end: who asks again wants the same one.
+    pub fn broke_off(&self, turn: &Turn) {
+        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Generations { young, old } = &mut *generations;
+        for key in &turn.names {
+            if let Some(pin) = young.get_mut(key).or_else(|| old.get_mut(key)) {
+                pin.broke = true;
+            }
+        }
     }
 
     /// Notes who has served this turn of so many input tokens (o200k).
@@ -97,7 +110,8 @@ impl Pins {
         let (provider, model) = served;
         let before = self.find(turn, now).filter(|pin| pin.provider == *provider && pin.model == *model);
         let since = before.map_or(at, |pin| pin.since);
-        let pin = Pin { provider: provider.clone(), model: model.clone(), since, input_tokens, noted: now };
+        let pin =
+            Pin { provider: provider.clone(), model: model.clone(), since, input_tokens, noted: now, broke: false };
         let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for key in &turn.names {
             generations.put(*key, pin.clone());
@@ -167,6 +181,11 @@ mod tests {
         let next = Turn { earlier: vec![key(2), key(0)], names: vec![key(0), key(3)], ..Turn::default() };
         let opening = Turn { earlier: Vec::new(), ..later };
         assert!([in_loop, next, opening].iter().all(|turn| pins.asked_again(turn, soon).is_none()));
+        let again = Turn { earlier: vec![key(1), key(0)], names: vec![key(0), key(2)], ..Turn::default() };
+        pins.broke_off(&again);
+        assert!(pins.asked_again(&again, soon).is_none() && pins.earlier(&again, soon).is_some());
+        note(&pins, &again, "a", 2, now);
+        assert!(pins.asked_again(&again, soon).is_some());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `aipipe explain`: the routing decision for a prompt, made as the gateway would make it, without sending anything.
 //!
-//! It reads the tenant's settings, what its requests have taught and which keys it has from the database beside a gateway that may be running, and knows nothing of the
-//! providers' health at this moment: `POST /v1/route` asks the running gateway itself.
+//! It reads the tenant's settings, what its requests have taught and which keys it has from the database beside a gateway that may be
+//! running, and knows nothing of the providers' health at this moment: `POST /v1/route` asks the running gateway itself.
 
 use std::collections::HashSet;
 use std::fmt::Write;

@@ -1,6 +1,6 @@
 //! The configuration as it is meant: complete, checked, with units in the types.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,6 +78,19 @@ pub struct Server {
     pub addr: SocketAddr,
     /// How long requests under way may take once the gateway was told to stop.
     pub drain_timeout: Duration,
+}
+
+impl Server {
+    /// Where the gateway is reached from its own machine: who listens on every address is reached on loopback.
+    pub fn own_addr(&self) -> SocketAddr {
+        let mut addr = self.addr;
+        match addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        addr
+    }
 }
 
 /// Where the gateway stores.

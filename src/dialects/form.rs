@@ -57,7 +57,10 @@ impl Form {
         self.bytes += text.len();
         match self.pieces.iter_mut().find(|(known, _)| *known == piece) {
             Some((_, known)) => known.push_str(text),
-            None => self.pieces.push((piece, text.to_owned())),
+            None => {
+                self.bytes += size_of::<(Piece, String)>();
+                self.pieces.push((piece, text.to_owned()));
+            }
         }
     }
 
@@ -141,6 +144,6 @@ mod tests {
         assert!(refused.is_refused() && !refused.is_malformed());
         let long = "x".repeat(MOST_BYTES + 1);
         let long = form(true, false, &[(Piece::Text(0), &long), (Piece::Text(0), "x")]);
-        assert!(!long.is_malformed() && long.bytes == MOST_BYTES + 1);
+        assert!(!long.is_malformed() && long.pieces[0].1.len() == MOST_BYTES + 1);
     }
 }

@@ -227,7 +227,7 @@ impl Attempt<'_> {
             let chunk = match timeout_at(first, response.chunk()).await {
                 Ok(Ok(chunk)) => chunk,
                 Ok(Err(error)) => return Err(Failure::broken(&self.model, client::broken(&error))),
-                Err(_) => return Err(self.waited(self.patience.first)),
+                Err(_) => return Err(self.waited()),
             };
             let mut events = Vec::new();
             match chunk {
@@ -281,7 +281,7 @@ impl Attempt<'_> {
         let response = match timeout_at(first, self.http.send(call, auth, self.key.as_ref())).await {
             Ok(Ok(response)) => response,
             Ok(Err(broken)) => return Err(Failure::broken(&self.model, broken)),
-            Err(_) => return Err(self.waited(self.patience.first)),
+            Err(_) => return Err(self.waited()),
         };
         self.meter.answered(response.status());
         if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
@@ -352,7 +352,8 @@ impl Attempt<'_> {
                 Ok(Ok(Some(piece))) => piece,
                 Ok(Ok(None)) => return Ok(gathered.finish()),
                 Ok(Err(error)) => return Err(Failure::broken(&self.model, client::broken(&error))),
-                Err(_) => return Err(self.waited(self.patience.idle)),
+                Err(_) if Instant::now() >= self.patience.deadline => return Err(Failure::out_of_time(&self.model)),
+                Err(_) => return Err(Failure::silent(&self.model, self.patience.idle)),
             };
             self.meter.buffered(piece.len());
             gathered.add(piece, MAX_ANSWER_BYTES).map_err(|broken| Failure::broken(&self.model, broken))?;
@@ -363,14 +364,14 @@ impl Attempt<'_> {
         self.patience.deadline.min(Instant::now() + self.patience.first)
     }
 
-    /// A wait that ended without anything: the request's own time counts before the provider's.
-    fn waited(&self, patience: Duration) -> Failure {
+    /// The wait for the first of an answer ended without anything: the request's own time counts before the provider's.
+    fn waited(&self) -> Failure {
         if Instant::now() >= self.patience.deadline {
             Failure::out_of_time(&self.model)
         } else if self.patience.is_share {
-            Failure::late(&self.model, patience)
+            Failure::late(&self.model, self.patience.first)
         } else {
-            Failure::silent(&self.model, patience)
+            Failure::silent(&self.model, self.patience.first)
         }
     }
 

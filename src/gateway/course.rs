@@ -303,9 +303,9 @@ impl Course {
         self.keep_issued(meter);
         let bill = meter.bill(fault.map(|(fault, _)| fault));
         self.spent.add(bill.cost);
-        if fault.is_some_and(|(fault, _)| fault == Fault::Outrun)
-            || (call.role == Some(Role::Hedge) && outcome != Outcome::Ok)
-        {
+        // A hedge that came first is the answer, however it ends.
+        let is_extra = call.role == Some(Role::Hedge) && meter.ttft().is_none();
+        if is_extra || fault.is_some_and(|(fault, _)| fault == Fault::Outrun) {
             self.tenant.estate.hedging.extra(bill.cost, Instant::now());
         }
         let latency = meter.started().elapsed();
@@ -383,9 +383,18 @@ impl Course {
             return cost;
         }
         let tokens = self.used();
-        let Some(last) = self.attempts.last() else { return cost };
+        // Of what broke off, the client has what came before another model was asked to go on with it in vain.
+        let has_written = |attempt: &&Attempt| outcome == Outcome::Truncated && attempt.tokens.output > 0;
+        let Some(last) = self.attempts.iter().rfind(has_written).or(self.attempts.last()) else { return cost };
         let (provider, model) = (last.provider.clone(), last.model.clone());
-        let answered = last.tokens;
+        let mut answered = last.tokens;
+        if outcome == Outcome::Ok {
+            // What was continued is part of the answer.
+            let begun = self.attempts.iter().filter(|attempt| attempt.outcome == Outcome::Truncated);
+            answered.output += begun.map(|attempt| attempt.tokens.output).sum::<u64>();
+        } else {
+            self.tenant.estate.pins.broke_off(&self.digest.turn);
+        }
         let saved = self.at_baseline(&answered).map_or(NanoUsd::ZERO, |baseline| baseline.minus(cost));
         self.tenant.estate.hedging.spent(cost, Instant::now());
         self.hedge = None;

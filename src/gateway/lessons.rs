@@ -21,7 +21,8 @@ pub(super) fn verdict(stop: Stop, form: &Form, client_limit: Option<u64>) -> Opt
         Stop::Length | Stop::ContextFull => client_limit.is_none().then_some(Verdict::CutOff),
         Stop::Paused => None,
         Stop::End | Stop::ToolUse | Stop::Sequence if form.is_refused() => Some(Verdict::Refused),
-        Stop::End | Stop::ToolUse | Stop::Sequence if form.is_malformed() => Some(Verdict::Malformed),
+        // The client's own stop text cuts JSON off too.
+        Stop::End | Stop::ToolUse if form.is_malformed() => Some(Verdict::Malformed),
         Stop::End | Stop::ToolUse | Stop::Sequence => Some(Verdict::Sound),
     }
 }
@@ -63,10 +64,13 @@ impl Gateway {
 
     /// Writes down what live tenants' requests have taught since the last time.
     pub(super) async fn save_lessons(&self) {
-        // Nobody is removed meanwhile: what is written belongs to someone.
-        let _one_at_a_time = self.changing.lock().await;
         for live in self.directory.all_live() {
-            let Some((revision, lessons)) = live.estate.learning.unsaved() else { continue };
+            // Nobody is removed meanwhile: what is written belongs to someone. One tenant at a time, so that changes need not wait for all.
+            let _one_at_a_time = self.changing.lock().await;
+            if live.is_removed() {
+                continue;
+            }
+            let Some((revision, lessons)) = live.estate.learning.unsaved(self.clock.now()) else { continue };
             match self.store.save_lessons(&live.id, lessons).await {
                 Ok(()) => live.estate.learning.saved(revision),
                 Err(error) => tracing::warn!(tenant = %live.id, %error, "what was learned could not be written down"),

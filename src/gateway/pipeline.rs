@@ -31,6 +31,7 @@ use super::tenants::Live;
 use super::{Gateway, Setup};
 use crate::dialects::client::{Addressed, annotate};
 use crate::dialects::conversation::Stop;
+use crate::dialects::form::Form;
 use crate::dialects::surface;
 use crate::telemetry::traces::RequestSpan;
 
@@ -397,7 +398,10 @@ impl<'a> Journey<'a> {
 
     /// A whole answer has come: settles, keeps and shares it.
     fn deliver(&mut self, whole: Whole, course: &mut Course, attempt: &Attempt<'_>, kept: Kept) -> Answered {
-        let form = self.outbound.request.form(std::str::from_utf8(&whole.body).unwrap_or_default());
+        let request = self.outbound.request;
+        let is_watched = Form::of(request.facts()).is_watching();
+        let watched = if is_watched { std::str::from_utf8(&whole.body).unwrap_or_default() } else { "" };
+        let form = request.form(watched);
         course.succeed(&attempt.meter, &form);
         self.search.remember(course, &attempt.model.provider, &attempt.model.id);
         let mut answered = answered(course, attempt, kept.dropped);

@@ -19,8 +19,17 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Option<Lesson>> {
     Ok(Some(Lesson { provider, model, task, evidence }))
 }
 
-fn forget(transaction: &Transaction<'_>, tenant: &TenantId) -> rusqlite::Result<()> {
+fn clear(transaction: &Transaction<'_>, tenant: &TenantId) -> rusqlite::Result<()> {
     transaction.prepare_cached("DELETE FROM learning WHERE tenant = ?1")?.execute([tenant.as_str()]).map(drop)
+}
+
+/// Forgets what a tenant's requests have taught. What was said of answers stays, and no longer counts.
+pub(super) fn forget(transaction: &Transaction<'_>, tenant: &TenantId) -> rusqlite::Result<()> {
+    clear(transaction, tenant)?;
+    transaction
+        .prepare_cached("UPDATE feedback SET counted = 0 WHERE tenant = ?1 AND counted")?
+        .execute([tenant.as_str()])
+        .map(drop)
 }
 
 impl Reader {
@@ -49,7 +58,7 @@ impl Store {
         self.writer
             .handle()
             .change(move |transaction| {
-                forget(transaction, &tenant)?;
+                clear(transaction, &tenant)?;
                 let mut statement = transaction.prepare_cached(
                     "INSERT INTO learning (tenant, provider, model, task, at, sound, refused, cut_off, malformed, asked_again, \
                      judged, scores) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
@@ -82,15 +91,6 @@ impl Store {
     /// When the change cannot be written.
     pub async fn forget_lessons(&self, tenant: &TenantId) -> Result<(), StoreError> {
         let tenant = tenant.clone();
-        self.writer
-            .handle()
-            .change(move |transaction| {
-                forget(transaction, &tenant)?;
-                transaction
-                    .prepare_cached("UPDATE feedback SET counted = 0 WHERE tenant = ?1 AND counted")?
-                    .execute([tenant.as_str()])?;
-                Ok(())
-            })
-            .await
+        self.writer.handle().change(move |transaction| Ok(forget(transaction, &tenant)?)).await
     }
 }

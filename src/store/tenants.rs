@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::seal::{Bound, hint};
 use super::sqlite::value::{RowExt, nanos};
-use super::{AdminScope, Reader, Store, StoreError};
+use super::{AdminScope, Reader, Store, StoreError, learning};
 
 /// A tenant as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -146,11 +146,11 @@ impl Store {
         self.writer
             .handle()
             .change(move |transaction| {
+                learning::forget(transaction, &tenant)?;
                 let tenant = [tenant.as_str()];
                 let keys = transaction.execute("DELETE FROM provider_keys WHERE tenant = ?1", tenant)?;
                 let tokens = transaction.execute("DELETE FROM tokens WHERE tenant = ?1", tenant)?;
                 transaction.execute("DELETE FROM issued WHERE tenant = ?1", tenant)?;
-                transaction.execute("DELETE FROM learning WHERE tenant = ?1", tenant)?;
                 let mut rows = transaction.execute("DELETE FROM tenants WHERE id = ?1", tenant)?;
                 if ledger == LedgerRows::Purge {
                     for table in ["requests", "spend", "feedback", "repricings"] {

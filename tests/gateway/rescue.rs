@@ -282,6 +282,8 @@ async fn what_cannot_be_mended_tells_of_the_first_failure() {
         assert!(!client.text(&chunks).is_empty() && client.frame(&chunks).2 == 0, "{client:?}: {}", answer.text);
         let row = &bench.rows().await[0];
         assert_eq!(row["outcome"], "truncated", "{client:?}: {row}");
+        // What the client has is the first model's.
+        assert_eq!(row["provider"], "openai", "{client:?}: {row}");
         // No more calls than a request may make.
         assert_eq!(row["attempts"].as_array().unwrap().len(), 3, "{client:?}: {row}");
         bench.idle().await;

@@ -7,7 +7,9 @@ mod overrides;
 mod price_file;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
 use std::io::{BufRead, IsTerminal, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -104,8 +106,13 @@ fn replace(file: &Path, text: &str, source: &Source) -> anyhow::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("."));
     let beside = directory.join(format!(".{}.new", file.file_name().unwrap_or_default().to_string_lossy()));
     let written = || -> anyhow::Result<()> {
-        std::fs::write(&beside, text)?;
-        std::fs::set_permissions(&beside, std::fs::metadata(file)?.permissions())?;
+        let whose = std::fs::metadata(file)?;
+        let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        new.write_all(text.as_bytes())?;
+        // Whoever could read the file can read the new one: the daemon may be another user than who changes it.
+        fchown(&new, Some(whose.uid()), Some(whose.gid()))?;
+        new.set_permissions(whose.permissions())?;
+        new.sync_all()?;
         config::load(Some(&beside), &source.environment).map_err(|problems| anyhow::anyhow!("{problems}"))?;
         Ok(std::fs::rename(&beside, file)?)
     };

@@ -97,7 +97,7 @@ fn clock(ahead: Vec<i64>) -> Option<Finding> {
 
 /// Whether a gateway lives at the configured address, or why not.
 pub(super) async fn alive(config: &Config) -> Result<(), String> {
-    let addr = config.server.addr;
+    let addr = config.server.own_addr();
     let client = Client::new(config.reliability.connect_timeout).map_err(|error| error.to_string())?;
     let url = format!("http://{addr}/healthz").parse().map_err(|error| format!("{addr}: {error}"))?;
     let call = Call { url, headers: HeaderMap::new(), body: Bytes::new() };
@@ -112,7 +112,7 @@ pub(super) async fn alive(config: &Config) -> Result<(), String> {
 
 /// Whether a gateway answers at the configured address.
 async fn running(config: &Config) -> Finding {
-    let addr = config.server.addr;
+    let addr = config.server.own_addr();
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build();
     let Ok(client) = client else { return Finding::good("gateway", "not looked for") };
     match client.get(format!("http://{addr}/readyz")).send().await {

@@ -136,6 +136,7 @@ impl Writer<'_> {
                     .push(format!("{place}: left out: {provider}/{id} stands in this group already, and has one key"));
             } else {
                 model.groups.push(group.clone());
+                self.notes.push(format!("{place}: {provider}/{id} stands above already, with the figures given there"));
             }
             return;
         }

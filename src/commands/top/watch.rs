@@ -1,6 +1,5 @@
 //! Listens to `GET /admin/events` of a running gateway.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -36,14 +35,7 @@ impl Watch {
         let secret = config.admin_secret.as_ref().context("AIPIPE_ADMIN_SECRET is not set: it opens the admin API")?;
         let mut secret = HeaderValue::from_str(secret.expose_secret()).context("AIPIPE_ADMIN_SECRET fits no header")?;
         secret.set_sensitive(true);
-        let mut addr = config.server.addr;
-        // Whoever listens on every address is reached on this one.
-        match addr.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
-            IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
-            _ => {}
-        }
-        let base = url.map_or_else(|| format!("http://{addr}"), Url::to_string);
+        let base = url.map_or_else(|| format!("http://{}", config.server.own_addr()), Url::to_string);
         let url = Url::parse(&format!("{}/admin/events", base.trim_end_matches('/')))?;
         let headers = [(HeaderName::from_static("x-admin-secret"), secret)].into_iter().collect();
         Ok(Self { client: Client::new(config.reliability.connect_timeout)?, url, headers })

@@ -61,9 +61,9 @@ pub(super) fn read(text: &str, form: &mut Form) {
         }
         let legacy = function_call.map(|function| Call { index: None, function: Some(function) });
         for (place, call) in tool_calls.into_iter().flatten().chain(legacy).enumerate() {
-            if let Some(arguments) = call.function.and_then(|function| function.arguments) {
-                form.add(Piece::Arguments(choice, call.index.unwrap_or(place as u64)), &arguments);
-            }
+            // A custom tool's input is no JSON; that there is a call counts all the same.
+            let arguments = call.function.and_then(|function| function.arguments).unwrap_or_default();
+            form.add(Piece::Arguments(choice, call.index.unwrap_or(place as u64)), &arguments);
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn follow(encoder: &mut Encoder, data: &str, progress: &mut Progress)
         return;
     }
     let Ok(event) = serde_json::from_str::<Event>(data) else { return progress.close() };
-    encoder.sequence = event.sequence_number.map_or(encoder.sequence + 1, |number| number + 1);
+    encoder.sequence = event.sequence_number.unwrap_or(encoder.sequence).saturating_add(1);
     match event.r#type.as_str() {
         "response.created" | "response.in_progress" | "response.queued" => begin(encoder, event.response),
         "response.output_item.added" => add(encoder, &event, progress),

@@ -48,7 +48,9 @@ pub(super) fn read(text: &str, form: &mut Form) {
                     }
                 }
             }
-            _ => {}
+            "reasoning" => {}
+            // A call of another kind, whose input is no JSON.
+            _ => form.add(Piece::Arguments(0, place), ""),
         }
     }
 }

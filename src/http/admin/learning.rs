@@ -29,7 +29,7 @@ async fn learned(gateway: &Gateway, id: &str) -> Result<Value, Refusal> {
     let live = input::live(gateway, id).await?;
     let (catalogue, now) = (gateway.catalogue(), gateway.clock.now());
     let lessons: Vec<Value> =
-        live.estate.learning.lessons().into_iter().map(|lesson| view(lesson, &catalogue, now)).collect();
+        live.estate.learning.lessons(now).into_iter().map(|lesson| view(lesson, &catalogue, now)).collect();
     let policy = live.estate.policy.load();
     Ok(json!({
         "tenant": live.id,

@@ -544,7 +544,6 @@ names! {
     Outcome { Reserved, Ok, Cancelled, Truncated, Failed, Unsettled }
     /// What the cache had to do with it.
     CacheUse { Hit, Miss, Off }
-
     /// What a call was for, beside giving the answer by itself: to go on with one that broke off, or to stand in for one that is slow.
     Role { Rescue, Hedge }
     /// The state of a circuit.

@@ -72,7 +72,7 @@ pub(super) fn follow(encoder: &mut Encoder, data: &str, progress: &mut Progress)
         }
         Event::ContentBlockDelta { delta } => note(&delta, progress),
         Event::ContentBlockStop { index } => {
-            encoder.next = index + 1;
+            encoder.next = index.saturating_add(1);
             encoder.open = None;
         }
         Event::Ping => {}

@@ -36,7 +36,7 @@ pub(super) fn read(text: &str, form: &mut Form) {
     };
     let index = said.index;
     for (place, content) in said.content.into_iter().chain(said.content_block).chain(said.delta).enumerate() {
-        let call = index + place as u64;
+        let call = index.saturating_add(place as u64);
         if let Some(text) = content.text {
             form.add(Piece::Text(0), &text);
         }
