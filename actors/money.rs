@@ -137,7 +137,9 @@ fn ceil_div(dividend: i128, divisor: i128) -> i128 {
 ///
 /// `input` holds *all* input, `cached_input` and `cache_write` being parts of it; `output` holds *all* output, `reasoning` being a part
 /// of it. Providers that count the parts beside the whole (Anthropic's cache, Gemini's and xAI's reasoning) are converted by their dialect.
+/// Audio is a part of either that may overlap the others. It has no price of its own in the catalogue: it costs what text does.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tokens {
     /// All input tokens.
     pub input: u64,
@@ -149,6 +151,10 @@ pub struct Tokens {
     pub output: u64,
     /// Of `output`, hidden reasoning.
     pub reasoning: u64,
+    /// Of `input`, audio.
+    pub audio_input: u64,
+    /// Of `output`, audio.
+    pub audio_output: u64,
 }
 
 impl AddAssign for Tokens {
@@ -158,6 +164,8 @@ impl AddAssign for Tokens {
         self.cache_write = self.cache_write.saturating_add(other.cache_write);
         self.output = self.output.saturating_add(other.output);
         self.reasoning = self.reasoning.saturating_add(other.reasoning);
+        self.audio_input = self.audio_input.saturating_add(other.audio_input);
+        self.audio_output = self.audio_output.saturating_add(other.audio_output);
     }
 }
 
@@ -292,7 +300,7 @@ mod tests {
         #[test]
         fn no_cost_exceeds_its_bound(input in 0u64..3_000_000, cached in 0u64..3_000_000, written in 0u64..3_000_000, output in 0u64..200_000) {
             let rates = Rates { cache_write: Rate(187_500_000), ..mini() };
-            let tokens = Tokens { input, cached_input: cached, cache_write: written, output, reasoning: 0 };
+            let tokens = Tokens { input, cached_input: cached, cache_write: written, output, ..Tokens::default() };
             prop_assert!(rates.cost(&tokens) <= rates.upper_bound(input, output));
         }
 

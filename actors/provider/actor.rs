@@ -16,6 +16,7 @@ use super::circuit::{Change, Moment, State};
 use super::gate::{Entry, Gate, Place, Queued};
 use super::health::{Book, CallReport, Passage, Probe};
 use super::pace::Pace;
+use super::turns::Weight;
 use super::window::SLOT_SECONDS;
 use crate::clock::Clock;
 use crate::identity::{ModelId, ProviderId, TenantId};
@@ -37,6 +38,8 @@ pub enum Message {
 pub struct Offer {
     /// Whose request.
     pub tenant: TenantId,
+    /// The tenant's share of the turns, where it has to wait.
+    pub weight: Weight,
     /// The choice, with its reservation.
     pub dispatch: Dispatch,
     /// Where the request's task waits.
@@ -251,14 +254,14 @@ impl Provider {
     }
 
     fn admit(&self, state: &Incarnation, offer: Offer) {
-        let Offer { tenant, mut dispatch, port } = offer;
+        let Offer { tenant, weight, mut dispatch, port } = offer;
         if port.is_closed() {
             return;
         }
         let model = dispatch.model.id.clone();
         dispatch.grant = match state.book.passage(&model, Instant::now()) {
             Passage::Closed => Grant::Refused(Refusal::CircuitOpen),
-            passage => match self.gate.enter(&tenant) {
+            passage => match self.gate.enter(&tenant, weight) {
                 Entry::Full => Grant::Refused(Refusal::QueueFull),
                 Entry::Queued(queued) => Grant::Waiting(Wait { queued, model, published: self.published.clone() }),
                 Entry::Place(place) => {

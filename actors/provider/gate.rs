@@ -1,15 +1,16 @@
 //! Places at a provider: so many calls in flight, so many waiting, fair over tenants.
 //!
-//! The gate stands outside the provider actor, so that a crash neither loses nor doubles a place. Tenants take turns: one that queues a
-//! thousand requests waits behind its own, not in front of others. `tests/model` checks the hand-over under all kinds of schedules.
+//! The gate stands outside the provider actor, so that a crash neither loses nor doubles a place. Tenants take [turns](super::turns) by
+//! weight: one that queues a thousand requests waits behind its own, not in front of others. `tests/model` checks the hand-over under all
+//! kinds of schedules.
 
-use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
+use super::turns::{Turns, Weight};
 use crate::identity::TenantId;
 use crate::sync::{Mutex, MutexGuard, oneshot};
 
@@ -73,11 +74,8 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct State {
     in_flight: usize,
-    queued: usize,
     next_number: u64,
-    queues: HashMap<TenantId, VecDeque<Waiting>>,
-    /// Tenants with a queue, in the order of their turns.
-    turns: VecDeque<TenantId>,
+    waiting: Turns<Waiting>,
 }
 
 /// The places of one provider.
@@ -107,13 +105,13 @@ impl Gate {
     /// Takes a further place for those who wait, if the bound has room for it.
     fn add_place(&self) -> bool {
         let mut state = self.lock();
-        let has_room = state.queued > 0 && state.in_flight < self.max_in_flight.load(Ordering::Relaxed);
+        let has_room = !state.waiting.is_empty() && state.in_flight < self.max_in_flight.load(Ordering::Relaxed);
         state.in_flight += usize::from(has_room);
         has_room
     }
 
-    /// Asks for a place for a tenant's call.
-    pub fn enter(self: &Arc<Self>, tenant: &TenantId) -> Entry {
+    /// Asks for a place for the call of a tenant of this weight.
+    pub fn enter(self: &Arc<Self>, tenant: &TenantId, weight: Weight) -> Entry {
         let mut state = self.lock();
         if state.in_flight < self.max_in_flight.load(Ordering::Relaxed) {
             state.in_flight += 1;
@@ -121,20 +119,14 @@ impl Gate {
         }
         // A tenant that has nobody waiting finds room where others have filled the queue: as many again, at most.
         let max_queue = self.max_queue.load(Ordering::Relaxed);
-        let most = if state.queues.contains_key(tenant) { max_queue } else { max_queue.saturating_mul(2) };
-        if state.queued >= most {
+        let most = if state.waiting.has(tenant) { max_queue } else { max_queue.saturating_mul(2) };
+        if state.waiting.len() >= most {
             return Entry::Full;
         }
-        state.queued += 1;
         state.next_number += 1;
         let number = state.next_number;
         let (sender, place) = oneshot::channel();
-        let State { queues, turns, .. } = &mut *state;
-        let queue = queues.entry(tenant.clone()).or_insert_with(|| {
-            turns.push_back(tenant.clone());
-            VecDeque::new()
-        });
-        queue.push_back(Waiting { number, place: sender });
+        state.waiting.push(tenant, weight, Waiting { number, place: sender });
         Entry::Queued(Queued { gate: self.clone(), tenant: tenant.clone(), number, place })
     }
 
@@ -145,7 +137,7 @@ impl Gate {
 
     /// Calls waiting for a place.
     pub fn queued(&self) -> usize {
-        self.lock().queued
+        self.lock().waiting.len()
     }
 
     /// Hands a place that became free to the next in turn. It is sent outside the lock, in a loop: a waiter that has just left gives it
@@ -163,40 +155,15 @@ impl Gate {
     /// The waiter whose turn it is, taken from the queue; where there is none, the place is given up.
     fn next_in_turn(&self) -> Option<Waiting> {
         let mut state = self.lock();
-        let State { in_flight, queued, queues, turns, .. } = &mut *state;
         // More are inside than may be since the bound was lowered: the others pass their places on when they leave.
-        if *in_flight > self.max_in_flight.load(Ordering::Relaxed) {
-            *in_flight -= 1;
-            return None;
-        }
-        while let Some(tenant) = turns.pop_front() {
-            let Some(queue) = queues.get_mut(&tenant) else { continue };
-            let waiting = queue.pop_front();
-            if queue.is_empty() {
-                queues.remove(&tenant);
-            } else {
-                turns.push_back(tenant);
-            }
-            if let Some(waiting) = waiting {
-                *queued -= 1;
-                return Some(waiting);
-            }
-        }
-        *in_flight -= 1;
-        None
+        let is_over = state.in_flight > self.max_in_flight.load(Ordering::Relaxed);
+        let next = if is_over { None } else { state.waiting.pop() };
+        state.in_flight -= usize::from(next.is_none());
+        next
     }
 
     fn leave(&self, tenant: &TenantId, number: u64) {
-        let mut state = self.lock();
-        let State { queued, queues, turns, .. } = &mut *state;
-        let Some(queue) = queues.get_mut(tenant) else { return };
-        let before = queue.len();
-        queue.retain(|waiting| waiting.number != number);
-        *queued -= before - queue.len();
-        if queue.is_empty() {
-            queues.remove(tenant);
-            turns.retain(|turn| turn != tenant);
-        }
+        self.lock().waiting.remove(tenant, |waiting| waiting.number == number);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -211,6 +178,10 @@ mod tests {
 
     fn tenant(name: &str) -> TenantId {
         TenantId::parse(name).unwrap()
+    }
+
+    fn enter(gate: &Arc<Gate>, name: &str) -> Entry {
+        gate.enter(&tenant(name), Weight::default())
     }
 
     fn place(entry: Entry) -> Place {
@@ -230,9 +201,9 @@ mod tests {
     #[tokio::test]
     async fn tenants_take_turns() {
         let gate = Gate::new(1, 10);
-        let first = place(gate.enter(&tenant("busy")));
-        let busy: Vec<_> = (0..3).map(|_| queued(gate.enter(&tenant("busy")))).collect();
-        let quiet = queued(gate.enter(&tenant("quiet")));
+        let first = place(enter(&gate, "busy"));
+        let busy: Vec<_> = (0..3).map(|_| queued(enter(&gate, "busy"))).collect();
+        let quiet = queued(enter(&gate, "quiet"));
         drop(first);
         let mut busy = busy.into_iter();
         drop(busy.next().unwrap().await);
@@ -249,19 +220,19 @@ mod tests {
     #[test]
     fn the_queue_is_bounded() {
         let gate = Gate::new(1, 1);
-        let _place = place(gate.enter(&tenant("a")));
-        let _queued = queued(gate.enter(&tenant("a")));
-        assert!(matches!(gate.enter(&tenant("a")), Entry::Full));
-        let _other = queued(gate.enter(&tenant("b")));
-        assert!(matches!(gate.enter(&tenant("b")), Entry::Full));
-        assert!(matches!(gate.enter(&tenant("c")), Entry::Full), "there is an end to it");
+        let _place = place(enter(&gate, "a"));
+        let _queued = queued(enter(&gate, "a"));
+        assert!(matches!(enter(&gate, "a"), Entry::Full));
+        let _other = queued(enter(&gate, "b"));
+        assert!(matches!(enter(&gate, "b"), Entry::Full));
+        assert!(matches!(enter(&gate, "c"), Entry::Full), "there is an end to it");
     }
 
     #[tokio::test]
     async fn bounds_can_change_while_calls_are_under_way() {
         let gate = Gate::new(1, 10);
-        let first = place(gate.enter(&tenant("a")));
-        let (second, third) = (queued(gate.enter(&tenant("a"))), queued(gate.enter(&tenant("a"))));
+        let first = place(enter(&gate, "a"));
+        let (second, third) = (queued(enter(&gate, "a")), queued(enter(&gate, "a")));
         gate.resize(2, 10);
         let second = second.await;
         assert_eq!((gate.in_flight(), gate.queued()), (2, 1));
@@ -276,9 +247,8 @@ mod tests {
     #[test]
     fn a_release_passes_over_all_who_left() {
         let gate = Gate::new(1, 10_000);
-        let held = place(gate.enter(&tenant("a")));
-        let waiting: Vec<_> =
-            (0..10_000).map(|n| queued(gate.enter(&tenant(if n % 2 == 0 { "a" } else { "b" })))).collect();
+        let held = place(enter(&gate, "a"));
+        let waiting: Vec<_> = (0..10_000).map(|n| queued(enter(&gate, if n % 2 == 0 { "a" } else { "b" }))).collect();
         drop(waiting);
         drop(held);
         assert_eq!((gate.in_flight(), gate.queued()), (0, 0));
@@ -292,7 +262,7 @@ mod tests {
                 let gate = gate.clone();
                 scope.spawn(move || {
                     for _ in 0..5_000 {
-                        drop(gate.enter(&tenant(name)));
+                        drop(enter(&gate, name));
                     }
                 });
             }
@@ -308,7 +278,7 @@ mod tests {
             let mut waiting = Vec::new();
             for (action, which) in steps {
                 match action {
-                    0 => match gate.enter(&tenant(if which.index(2) == 0 { "a" } else { "b" })) {
+                    0 => match enter(&gate, if which.index(2) == 0 { "a" } else { "b" }) {
                         Entry::Place(place) => places.push(place),
                         Entry::Queued(queued) => waiting.push(queued),
                         Entry::Full => prop_assert!(gate.queued() >= 5),

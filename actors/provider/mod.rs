@@ -7,6 +7,7 @@ pub mod circuit;
 pub mod gate;
 pub mod health;
 pub mod pace;
+pub mod turns;
 pub mod window;
 
 mod actor;

@@ -286,7 +286,7 @@ impl Tenant {
         // Until the provider actor says otherwise: where it never does, the port is dropped with the offer and the caller asks again.
         let grant = Grant::Refused(Refusal::QueueFull);
         let dispatch = Dispatch { model, shown, reservation, leader, epoch, grant };
-        let offer = Offer { tenant: self.estate.tenant.clone(), dispatch, port };
+        let offer = Offer { tenant: self.estate.tenant.clone(), weight: policy.weight, dispatch, port };
         if let Err(full) = address.offer(provider::Message::Admit(offer)) {
             let provider::Message::Admit(Offer { dispatch, port, .. }) = full else { return };
             reply(port, Reply::Dispatch(Box::new(dispatch)));

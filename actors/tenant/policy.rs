@@ -4,6 +4,7 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::money::NanoUsd;
+use crate::provider::turns::Weight;
 use crate::routing::preferences::Quality;
 
 /// The settings of one tenant. Everything left out means "no such limit", and what is learned counts.
@@ -25,6 +26,8 @@ pub struct Policy {
     pub tokens_per_minute: Option<u64>,
     /// Most requests at the same time.
     pub max_concurrent: Option<u64>,
+    /// Its share of the turns at a busy provider, beside other tenants that wait.
+    pub weight: Weight,
     /// The complexity, in 0..=1, of a request that has nothing to be scored by; the gateway's own where absent.
     #[serde(deserialize_with = "optional_fraction")]
     pub default_complexity: Option<f64>,
@@ -55,6 +58,7 @@ impl Default for Policy {
             requests_per_minute: None,
             tokens_per_minute: None,
             max_concurrent: None,
+            weight: Weight::default(),
             default_complexity: None,
             quality: Quality::default(),
             min_quality: None,
@@ -236,6 +240,7 @@ mod tests {
             models: Some(vec!["gpt-4o-mini".into()]),
             budget_usd: Some(NanoUsd(1)),
             requests_per_minute: Some(60),
+            weight: Weight::try_from(3).unwrap(),
             default_complexity: Some(0.4),
             learning: false,
             exploration: 0.05,
@@ -254,6 +259,7 @@ mod tests {
             r#"{"default_complexity":1.5}"#,
             r#"{"budget_period":"week"}"#,
             r#"{"exploration":0.06}"#,
+            r#"{"weight":0}"#,
             r#"{"shadow":{"sample":2}}"#,
             r#"{"shadow":{"learning":true}}"#,
         ] {

@@ -34,7 +34,7 @@ impl Ledger for JournalLedger {
     }
 
     fn open_and_close(&self, opening: &Opening, closing: &Closing) -> Result<(), LedgerUnavailable> {
-        self.append(Entry::OpenClose(Cow::Borrowed(opening), Cow::Borrowed(closing)))
+        self.append(Entry::OpenClose(Cow::Borrowed(opening), Box::new(Cow::Borrowed(closing))))
     }
 
     fn issue(&self, issued: &Issued) {

@@ -129,6 +129,8 @@ pub(super) fn tokens(row: &Row<'_>) -> rusqlite::Result<Tokens> {
         cache_write: row.count("cache_write_tokens")?,
         output: row.count("output_tokens")?,
         reasoning: row.count("reasoning_tokens")?,
+        audio_input: row.count("audio_input_tokens")?,
+        audio_output: row.count("audio_output_tokens")?,
     })
 }
 

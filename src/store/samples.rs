@@ -66,7 +66,14 @@ pub(super) fn attempt(outcome: Outcome, cost: i64) -> Attempt {
         outcome,
         status: Some(200),
         latency_ms: 700,
-        tokens: Tokens { input: 100, cached_input: 40, output: 20, ..Tokens::default() },
+        tokens: Tokens {
+            input: 100,
+            cached_input: 40,
+            output: 20,
+            audio_input: 30,
+            audio_output: 5,
+            ..Tokens::default()
+        },
         estimated: false,
         rates: rates(),
         cost: NanoUsd(cost),

@@ -102,7 +102,7 @@ impl Reader {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT provider, model, outcome, cache, cost, saved, input_tokens, cached_input_tokens, cache_write_tokens, \
-                 output_tokens, reasoning_tokens, latency_ms, ttft_ms, attempts, repriced \
+                 output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, latency_ms, ttft_ms, attempts, repriced \
                  FROM requests WHERE tenant = ?1 AND at >= ?2 AND at < ?3 AND outcome <> 'reserved'",
             )?;
             let mut rows = statement.query(params![tenant.as_str(), nanos(since), nanos(until)])?;

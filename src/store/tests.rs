@@ -70,7 +70,8 @@ async fn a_row_shows_all_that_was_recorded() {
         "provider": "openai", "model": "gpt-4o-mini", "complexity": 0.412, "outcome": "ok",
         "attempts": [{"provider": "openai", "model": "gpt-4o-mini", "outcome": "ok", "status": 200, "latency_ms": 700,
                       "cost_usd": "0.000258450"}],
-        "tokens": {"input": 100, "cached_input": 40, "cache_write": 0, "output": 20, "reasoning": 0}, "estimated": false,
+        "tokens": {"input": 100, "cached_input": 40, "cache_write": 0, "output": 20, "reasoning": 0,
+                   "audio_input": 30, "audio_output": 5}, "estimated": false,
         "cost_usd": "0.000258450", "reserved_usd": "0.000009000", "saved_usd": "0.000000050", "latency_ms": 720, "ttft_ms": 310,
         "cache": "miss", "tags": ["nightly"], "decision": {"signal": "scored"},
     });
@@ -494,7 +495,7 @@ mod idempotence {
                 0 => Entry::Open(open),
                 1 => Entry::Raise(Cow::Owned(raise(number, 9_000 + amount))),
                 2 => Entry::Close(close),
-                _ => Entry::OpenClose(open, close),
+                _ => Entry::OpenClose(open, Box::new(close)),
             }
         });
         prop::collection::vec(entry, 0..30).prop_map(raises_after_openings)

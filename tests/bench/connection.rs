@@ -19,6 +19,8 @@ pub(crate) struct Target {
     pub(crate) path: String,
     /// What the target wants as `authorization`.
     pub(crate) authorization: Option<String>,
+    /// The tenant that sends; the default one where there is none.
+    pub(crate) tenant: Option<&'static str>,
 }
 
 /// What came back, and when.
@@ -65,6 +67,9 @@ impl Connection {
             .header("content-type", "application/json");
         if let Some(authorization) = &self.target.authorization {
             request = request.header("authorization", authorization);
+        }
+        if let Some(tenant) = self.target.tenant {
+            request = request.header("x-tenant-id", tenant);
         }
         let request = request.body(Full::new(body))?;
         self.sender.ready().await?;

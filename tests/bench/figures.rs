@@ -30,7 +30,7 @@ use machine::{Machine, Split};
 use phases::{Bench, Plan};
 use report::{Figure, Report};
 
-/// Takes AiPipe's figures on this machine, in about a minute.
+/// Takes AiPipe's figures on this machine, in about two minutes.
 #[derive(Debug, Parser)]
 #[command(name = "scripts/bench")]
 struct Arguments {
@@ -61,6 +61,10 @@ struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Subject {
     Gateway,
+    /// The gateway, as far as one tenant suffers from another that keeps a provider busy
+    Neighbour,
+    /// The ledger alone, in this process, with the records of one request
+    Ledger,
     Simulator,
     /// Nothing: what dialects cost is measured in this process
     Translation,
@@ -92,13 +96,19 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         figures.extend(builds::figures()?);
     }
     split.confine_load()?;
-    if arguments.target != Subject::Simulator {
+    if matches!(arguments.target, Subject::Gateway | Subject::Translation) {
         figures.extend(translation::figures()?);
     }
     let plan = Plan { binary: &arguments.binary, split: &split, round: Duration::from_secs_f64(arguments.round) };
     let mut bench = Bench::prepare(plan)?;
     match arguments.target {
-        Subject::Gateway => bench.measure_gateway()?,
+        Subject::Gateway => {
+            bench.measure_gateway()?;
+            bench.measure_neighbour()?;
+            bench.measure_ledger()?;
+        }
+        Subject::Ledger => bench.measure_ledger()?,
+        Subject::Neighbour => bench.measure_neighbour()?,
         Subject::Simulator => bench.measure_simulator()?,
         Subject::Translation => {}
     }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::connection::Target;
 use super::machine::Split;
 
 /// A gateway that needs longer to start or to stop never will.
@@ -21,6 +22,8 @@ const POLL: Duration = Duration::from_micros(100);
 /// The models' limits and last days are no subject of these figures: 1 MB of text has to fit, on any day.
 const CONFIGURATION: &str = "[[models]]\nprovider = \"openai\"\nid = \"gpt-4o-mini\"\nretires_on = \"9999-12-31\"\n\
                              context_tokens = 4000000\n";
+/// Guards the admin API, from nobody.
+const SECRET: &str = "of the bench";
 
 /// A gateway that is ready; dropping it kills it.
 pub(crate) struct Gateway {
@@ -42,11 +45,17 @@ pub(crate) struct Memory {
 }
 
 impl Gateway {
-    /// Starts the program with an empty data directory and nothing of this process's environment, and waits until it is ready.
-    pub(crate) fn start(binary: &Path, environment: &[(String, String)], split: &Split) -> anyhow::Result<Self> {
+    /// Starts the program with an empty data directory, further configuration and nothing of this process's environment, and waits until it
+    /// is ready.
+    pub(crate) fn start(
+        binary: &Path,
+        environment: &[(String, String)],
+        split: &Split,
+        further: &str,
+    ) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let configuration = directory.path().join("aipipe.toml");
-        fs::write(&configuration, CONFIGURATION)?;
+        fs::write(&configuration, format!("{further}{CONFIGURATION}"))?;
         let log = File::create(directory.path().join("log"))?;
         let address = free_address()?;
         let mut command = Command::new(binary);
@@ -55,6 +64,7 @@ impl Gateway {
             .env_clear()
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .env("AIPIPE_ADDR", address.to_string())
+            .env("AIPIPE_ADMIN_SECRET", SECRET)
             .env("AIPIPE_CONFIG", configuration)
             .env("AIPIPE_DATABASE", directory.path().join("aipipe.db"))
             .env("AIPIPE_LOG", "info")
@@ -82,6 +92,23 @@ impl Gateway {
         Ok(())
     }
 
+    /// Its chat completions, as the default tenant.
+    pub(crate) fn target(&self) -> Target {
+        Target { address: self.address, path: "/v1/chat/completions".to_owned(), authorization: None, tenant: None }
+    }
+
+    /// Creates a tenant that the operator's keys serve.
+    pub(crate) fn put_tenant(&self, tenant: &str) -> anyhow::Result<()> {
+        let body = r#"{"operator_keys": true}"#;
+        let request = format!(
+            "PUT /admin/tenants/{tenant} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-admin-secret: {SECRET}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        ensure!(&status_line(self.address, &request)? == OK, "the gateway does not create a tenant\n{}", self.log());
+        Ok(())
+    }
+
     /// User and system time of all its threads so far, also of those that have ended.
     ///
     /// The kernel tells it in ticks: see [`tick`].
@@ -106,8 +133,13 @@ impl Gateway {
         Ok(Memory { resident: field("VmRSS:")?, peak: field("VmHWM:")? })
     }
 
+    /// Where it keeps its ledger, until this is dropped.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.directory.path().join("aipipe.db")
+    }
+
     /// Tells it to stop by SIGTERM and waits until it has.
-    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
         let id = Pid::from_raw(self.child.id().try_into()?).context("the gateway has no process id")?;
         kill_process(id, Signal::TERM)?;
         let begin = Instant::now();
@@ -150,12 +182,17 @@ fn free_address() -> anyhow::Result<SocketAddr> {
 
 /// Whether `GET /readyz` is answered with 200.
 fn is_ready(address: SocketAddr) -> bool {
-    let ask = || {
-        let mut stream = TcpStream::connect(address)?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-        let mut status = [0; 12];
-        stream.read_exact(&mut status)?;
-        std::io::Result::Ok(status)
-    };
-    ask().is_ok_and(|status| &status == b"HTTP/1.1 200")
+    let request = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    status_line(address, request).is_ok_and(|status| &status == OK)
+}
+
+const OK: &[u8; 12] = b"HTTP/1.1 200";
+
+/// The beginning of what a request is answered with, as far as the status.
+fn status_line(address: SocketAddr, request: &str) -> std::io::Result<[u8; 12]> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(request.as_bytes())?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    Ok(status)
 }

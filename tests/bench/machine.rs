@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 /// What a reader has to know about the machine to judge a figure.
@@ -48,6 +49,12 @@ impl Machine {
         let used_by_others = (1.0 - idle_part).clamp(0.0, 1.0);
         Self { processor, cpus, kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(), used_by_others }
     }
+}
+
+/// What a clock of CPU time tells, of this process or of the calling thread.
+pub(crate) fn cpu_time(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// Ticks in which the CPUs had nothing to do, and all ticks, of the first line of `/proc/stat`.

@@ -1,5 +1,8 @@
 //! What is measured, in the order in which it is measured.
 
+mod ledger;
+mod neighbour;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,6 +78,7 @@ impl<'a> Bench<'a> {
             address: address.parse::<SocketAddr>()?,
             path: format!("/{base_path}/chat/completions"),
             authorization: Some(format!("Bearer {}", simulator.api_key(Provider::OpenAi))),
+            tenant: None,
         };
         let load = Builder::new_current_thread().enable_all().build()?;
         Ok(Self {
@@ -91,8 +95,8 @@ impl<'a> Bench<'a> {
 
     /// Every figure of the gateway.
     pub(crate) fn measure_gateway(&mut self) -> anyhow::Result<()> {
-        let gateway = self.start_up()?;
-        let target = Target { address: gateway.address, path: "/v1/chat/completions".to_owned(), authorization: None };
+        let mut gateway = self.start_up()?;
+        let target = gateway.target();
         self.simulator.script(Provider::OpenAi, whole_answer());
         self.memory(&gateway, &target)?;
         self.added_latency(&target)?;
@@ -174,7 +178,7 @@ impl<'a> Bench<'a> {
         for _ in 0..STARTS {
             // The one before is killed first.
             drop(last.take());
-            let gateway = Gateway::start(self.plan.binary, &environment, self.plan.split)?;
+            let gateway = Gateway::start(self.plan.binary, &environment, self.plan.split, "")?;
             times.push(gateway.started_in.as_secs_f64() * 1e3);
             last = Some(gateway);
         }

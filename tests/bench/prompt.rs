@@ -26,6 +26,8 @@ pub(crate) enum Wish {
     Uncached,
     /// A stream.
     Stream,
+    /// A document by whichever of the provider's models the gateway chooses.
+    Auto,
 }
 
 /// A chat request body of a given size, to be numbered.
@@ -78,6 +80,7 @@ fn serialised(texts: &[String], wish: Wish) -> String {
         Wish::Whole => json!({"model": MODEL, "messages": messages}),
         Wish::Uncached => json!({"model": MODEL, "messages": messages, "aipipe": {"cache": "off"}}),
         Wish::Stream => json!({"model": MODEL, "messages": messages, "stream": true}),
+        Wish::Auto => json!({"model": "auto", "messages": messages, "aipipe": {"providers": ["openai"]}}),
     };
     body.to_string()
 }

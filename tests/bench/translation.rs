@@ -22,9 +22,10 @@ use aipipe_actors::money::{NanoUsd, Tokens};
 use aipipe_actors::routing::digest::ClientDialect;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId;
 use serde_json::{Value, json};
 
+use super::machine::cpu_time;
 use super::report::Figure;
 
 const ROUNDS: usize = 3;
@@ -89,22 +90,17 @@ fn rounds(mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<Vec<f6
     let mut values = Vec::new();
     // The first warms up.
     for _ in 0..=ROUNDS {
-        let begin = cpu_time();
+        let begin = cpu_time(ClockId::ThreadCPUTime);
         let mut times = 0_u32;
-        while times == 0 || cpu_time() - begin < ROUND {
+        while times == 0 || cpu_time(ClockId::ThreadCPUTime) - begin < ROUND {
             for _ in 0..8 {
                 work()?;
             }
             times += 8;
         }
-        values.push((cpu_time() - begin).as_secs_f64() * 1e6 / f64::from(times));
+        values.push((cpu_time(ClockId::ThreadCPUTime) - begin).as_secs_f64() * 1e6 / f64::from(times));
     }
     Ok(values.split_off(1))
-}
-
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 fn request(pair: &Pair, provider: &BuiltIn, model: &Model, body: &[u8]) -> anyhow::Result<()> {

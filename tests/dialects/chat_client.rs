@@ -33,6 +33,8 @@ fn expected_tokens(provider: &str, usage: &Value) -> Option<Tokens> {
         cache_write: figure("/prompt_tokens_details/cache_write_tokens"),
         output,
         reasoning: reasoning.min(output),
+        audio_input: figure("/prompt_tokens_details/audio_tokens"),
+        audio_output: figure("/completion_tokens_details/audio_tokens"),
     };
     (tokens.input + tokens.output > 0).then_some(tokens)
 }

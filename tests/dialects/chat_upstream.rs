@@ -104,6 +104,8 @@ fn tokens_of(provider: &str, usage: &Value) -> Option<Tokens> {
         cache_write: figure("/prompt_tokens_details/cache_write_tokens"),
         output,
         reasoning: reasoning.min(output),
+        audio_input: figure("/prompt_tokens_details/audio_tokens"),
+        audio_output: figure("/completion_tokens_details/audio_tokens"),
     };
     (tokens.input + tokens.output > 0).then_some(tokens)
 }

@@ -1,7 +1,7 @@
 //! The first answer: from each of the seven providers, whole and streamed, with its cost, its headers and its row.
 
 use aipipe::simulator::{Behaviour, Provider};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Answer, Bench, ask, ask_stream, model};
 
@@ -242,4 +242,38 @@ async fn a_client_says_how_good_its_answer_was() {
     assert_eq!(say(json!({"request_id": id, "score": 0.9}), "other").await.status, 404, "it is not this tenant's");
     assert_eq!(say(json!({"request_id": "nothing", "score": 0.9}), "default").await.code(), "not_found");
     assert_eq!(say(json!({"request_id": id, "score": 2}), "default").await.json()["error"]["param"], "score");
+}
+
+#[tokio::test]
+async fn audio_tokens_are_recorded_and_cost_what_text_does() {
+    let chat = json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1_780_000_000, "model": "gpt-4o-mini",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "A dog barks."}}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 70}, "completion_tokens_details": {"audio_tokens": 9}},
+    });
+    let gemini = json!({
+        "candidates": [{"content": {"role": "model", "parts": [{"text": "A dog barks."}]}, "finishReason": "STOP", "index": 0}],
+        "usageMetadata": {"promptTokenCount": 100, "candidatesTokenCount": 20, "totalTokenCount": 120,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 30}, {"modality": "AUDIO", "tokenCount": 70}],
+            "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 9}, {"modality": "TEXT", "tokenCount": 11}]},
+    });
+    let bench = Bench::start().await;
+    for (provider, mut answer, usage, details) in [
+        (Provider::OpenAi, chat, "usage", ["prompt_tokens_details", "completion_tokens_details"]),
+        (Provider::Gemini, gemini, "usageMetadata", ["promptTokensDetails", "candidatesTokensDetails"]),
+    ] {
+        let cost_of = async |answer: &Value, prompt: &str| {
+            let (content_type, bytes) = ("application/json".to_owned(), answer.to_string().into());
+            bench.simulator.script(provider, Behaviour::Fixed { content_type, bytes });
+            bench.answered(&ask(model(provider), prompt)).await;
+            let row = bench.rows().await.swap_remove(0);
+            let count = |name: &str| row["tokens"][name].as_u64().unwrap();
+            ((count("audio_input"), count("audio_output")), row["cost_usd"].clone())
+        };
+        let (audio, cost) = cost_of(&answer, "What is to be heard?").await;
+        assert_eq!(audio, (70, 9), "{provider:?}");
+        details.iter().for_each(|name| drop(answer[usage].as_object_mut().unwrap().remove(*name)));
+        assert_eq!(cost_of(&answer, "What is to be read?").await, ((0, 0), cost), "{provider:?}");
+    }
 }

@@ -13,7 +13,8 @@ const MODEL: &str = "openai/gpt-4o-mini";
 const NARROW: &str = "[providers.openai]\nmax_in_flight = 1\nmax_queue = 2\n";
 
 impl Bench {
-    async fn queue_of(&self, depth: u64) {
+    /// Waits until so many wait for OpenAI.
+    pub(crate) async fn queue_of(&self, depth: u64) {
         while self.shown("/admin/providers/openai").await["queue_depth"] != json!(depth) {
             tokio::task::yield_now().await;
         }

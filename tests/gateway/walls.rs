@@ -120,10 +120,11 @@ async fn a_tenants_own_bad_key_is_its_own_matter() {
     assert_eq!(model["penalty"], json!(1.0), "nobody's health suffers: {shown}");
 }
 
+const ONE_PLACE: &str = "[providers.openai]\nmax_in_flight = 1\nmax_queue = 50\n";
+
 #[tokio::test]
 async fn a_busy_tenant_does_not_starve_another() {
-    let file = "[providers.openai]\nmax_in_flight = 1\nmax_queue = 50\n";
-    let bench = Bench::with(Setting { file, ..Setting::default() }).await;
+    let bench = Bench::with(Setting { file: ONE_PLACE, ..Setting::default() }).await;
     for tenant in ["busy", "quiet"] {
         bench.put_tenant(tenant, &json!({"operator_keys": true})).await;
     }
@@ -131,16 +132,11 @@ async fn a_busy_tenant_does_not_starve_another() {
     let send = |tenant: &'static str, n: usize| {
         tokio::spawn(bench.chat(&ask(MODEL, &format!("{tenant} {n}"))).header("x-tenant-id", tenant).send())
     };
-    let queued = async |n: u64| {
-        while bench.shown("/admin/providers/openai").await["queue_depth"].as_u64() < Some(n) {
-            tokio::task::yield_now().await;
-        }
-    };
     let mut asking: Vec<_> = (0..51).map(|n| send("busy", n)).collect();
-    queued(50).await;
+    bench.queue_of(50).await;
     // The queue is full, and not for whoever has nobody in it.
     asking.push(send("quiet", 0));
-    queued(51).await;
+    bench.queue_of(51).await;
     drop(hold);
     for one in asking {
         Answer::read(one.await.unwrap().unwrap()).await.ok();
@@ -148,6 +144,34 @@ async fn a_busy_tenant_does_not_starve_another() {
     let calls = bench.simulator.calls_of(Provider::OpenAi);
     let place = calls.iter().position(|call| call.json().to_string().contains("quiet 0")).unwrap();
     assert!(place <= 2, "it was served as number {place} of {}", calls.len());
+    bench.idle().await;
+}
+
+#[tokio::test]
+async fn tenants_that_wait_take_turns_by_weight() {
+    let bench = Bench::with(Setting { file: ONE_PLACE, ..Setting::default() }).await;
+    bench.put_tenant("heavy", &json!({"operator_keys": true, "weight": 3})).await;
+    bench.put_tenant("light", &json!({"operator_keys": true})).await;
+    assert_eq!(bench.shown("/admin/tenants/heavy").await["weight"], json!(3));
+    assert_eq!(bench.shown("/admin/tenants/light").await["weight"], json!(1));
+    let hold = bench.simulator.hold(Provider::OpenAi);
+    let send = |tenant: &'static str, n: usize| {
+        tokio::spawn(bench.chat(&ask(MODEL, &format!("{tenant} {n}"))).header("x-tenant-id", tenant).send())
+    };
+    let mut asking = vec![send("default", 0)];
+    bench.simulator.wait_for_calls(Provider::OpenAi, 1).await;
+    asking.extend((0..6).map(|n| send("light", n)));
+    bench.queue_of(6).await;
+    asking.extend((0..6).map(|n| send("heavy", n)));
+    bench.queue_of(12).await;
+    drop(hold);
+    for one in asking {
+        Answer::read(one.await.unwrap().unwrap()).await.ok();
+    }
+    let served = bench.simulator.calls_of(Provider::OpenAi);
+    let by_heavy: Vec<bool> = served.iter().skip(1).map(|call| call.json().to_string().contains("heavy")).collect();
+    let of = |places: std::ops::Range<usize>| by_heavy[places].iter().filter(|heavy| **heavy).count();
+    assert_eq!((of(0..4), of(4..8), of(8..12)), (3, 3, 0), "{by_heavy:?}");
     bench.idle().await;
 }
 

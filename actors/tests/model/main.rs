@@ -21,6 +21,7 @@ mod sync;
 #[path = "../../provider"]
 mod provider {
     pub mod gate;
+    pub mod turns;
 }
 
 #[path = "../../tenant"]
@@ -39,6 +40,7 @@ use aipipe_actors::routing::digest::PromptKey;
 use aipipe_actors::tenant::answers::AnswerKey;
 use aipipe_actors::tenant::policy::{BudgetPeriod, Policy};
 use provider::gate::{Entry, Gate, Place};
+use provider::turns::Weight;
 use shuttle::future::block_on;
 use shuttle::thread;
 use tenant::account::{Account, Position};
@@ -68,6 +70,12 @@ fn tenant_named(name: &str) -> TenantId {
     TenantId::parse(name).unwrap()
 }
 
+fn enter(gate: &Arc<Gate>, name: &str) -> Entry {
+    // Unlike weights, so that turns are passed over.
+    let weight = if name == "a" { 3 } else { 1 };
+    gate.enter(&tenant_named(name), Weight::try_from(weight).unwrap())
+}
+
 /// Waits for a place, or has it at once.
 fn place(entry: Entry) -> Option<Place> {
     match entry {
@@ -88,7 +96,7 @@ fn places_are_handed_over() {
         .map(|name| {
             let (gate, inside) = (gate.clone(), inside.clone());
             thread::spawn(move || {
-                let place = place(gate.enter(&tenant_named(name))).expect("the queue has room");
+                let place = place(enter(&gate, name)).expect("the queue has room");
                 assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "one place, one inside");
                 thread::yield_now();
                 inside.fetch_sub(1, Ordering::SeqCst);
@@ -103,18 +111,18 @@ fn places_are_handed_over() {
 
 fn waiters_leave() {
     let gate = Gate::new(1, 4);
-    let held = place(gate.enter(&tenant_named("a"))).unwrap();
+    let held = place(enter(&gate, "a")).unwrap();
     let leaving: Vec<_> = ["a", "b"]
         .map(|name| {
             let gate = gate.clone();
             // Whether it waits by now or has a place, it goes without a look at it.
-            thread::spawn(move || drop(gate.enter(&tenant_named(name))))
+            thread::spawn(move || drop(enter(&gate, name)))
         })
         .into_iter()
         .collect();
     let staying = {
         let gate = gate.clone();
-        thread::spawn(move || drop(place(gate.enter(&tenant_named("c"))).unwrap()))
+        thread::spawn(move || drop(place(enter(&gate, "c")).unwrap()))
     };
     drop(held);
     leaving.into_iter().chain([staying]).for_each(|task| task.join().unwrap());
@@ -126,7 +134,7 @@ fn bounds_change() {
     let tasks: Vec<_> = (0..2)
         .map(|_| {
             let gate = gate.clone();
-            thread::spawn(move || drop(place(gate.enter(&tenant_named("a"))).unwrap()))
+            thread::spawn(move || drop(place(enter(&gate, "a")).unwrap()))
         })
         .collect();
     gate.resize(2, 4);

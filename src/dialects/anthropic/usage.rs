@@ -64,6 +64,7 @@ impl Count {
             cache_write,
             output: self.output.unwrap_or(0),
             reasoning: self.thinking.unwrap_or(0),
+            ..Tokens::default()
         };
         Some(Usage { tokens, reported_cost: self.cost })
     }

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use aipipe_actors::money::Tokens;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::THOUGHT_SIGNATURE;
@@ -128,7 +128,7 @@ impl PromptFeedback<'_> {
 
 /// Counts so far; each piece of a stream repeats them.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct UsageMetadata {
     prompt_token_count: Option<u64>,
     tool_use_prompt_token_count: Option<u64>,
@@ -136,6 +136,26 @@ pub(super) struct UsageMetadata {
     candidates_token_count: Option<u64>,
     thoughts_token_count: Option<u64>,
     total_token_count: Option<u64>,
+    #[serde(rename = "promptTokensDetails", deserialize_with = "audio")]
+    prompt_audio: Option<u64>,
+    #[serde(rename = "toolUsePromptTokensDetails", deserialize_with = "audio")]
+    tool_use_prompt_audio: Option<u64>,
+    #[serde(rename = "candidatesTokensDetails", deserialize_with = "audio")]
+    candidates_audio: Option<u64>,
+}
+
+/// How many tokens of a count by modality are audio.
+fn audio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    /// `ModalityTokenCount`.
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct ModalityCount {
+        modality: String,
+        token_count: u64,
+    }
+    let counts = Option::<Vec<ModalityCount>>::deserialize(deserializer)?;
+    let is_audio = |count: &&ModalityCount| count.modality == "AUDIO";
+    Ok(counts.map(|counts| counts.iter().filter(is_audio).map(|count| count.token_count).fold(0, u64::saturating_add)))
 }
 
 impl UsageMetadata {
@@ -148,6 +168,9 @@ impl UsageMetadata {
             candidates_token_count: self.candidates_token_count.or(earlier.candidates_token_count),
             thoughts_token_count: self.thoughts_token_count.or(earlier.thoughts_token_count),
             total_token_count: self.total_token_count.or(earlier.total_token_count),
+            prompt_audio: self.prompt_audio.or(earlier.prompt_audio),
+            tool_use_prompt_audio: self.tool_use_prompt_audio.or(earlier.tool_use_prompt_audio),
+            candidates_audio: self.candidates_audio.or(earlier.candidates_audio),
         }
     }
 
@@ -165,12 +188,15 @@ impl UsageMetadata {
         if input == 0 && output == 0 {
             return None;
         }
+        let sum = |one: Option<u64>, other: Option<u64>| one.unwrap_or(0).saturating_add(other.unwrap_or(0));
         let tokens = Tokens {
             input,
             cached_input: self.cached_content_token_count.unwrap_or(0).min(input),
             cache_write: 0,
             output,
             reasoning: self.thoughts_token_count.unwrap_or(0),
+            audio_input: sum(self.prompt_audio, self.tool_use_prompt_audio).min(input),
+            audio_output: self.candidates_audio.unwrap_or(0).min(output),
         };
         Some(Usage { tokens, reported_cost: None })
     }

@@ -18,6 +18,8 @@ struct Figures {
     cached: u64,
     cache_write: u64,
     reasoning: u64,
+    audio_input: u64,
+    audio_output: u64,
     cost: Option<NanoUsd>,
     upstream_cost: Option<NanoUsd>,
     byok: bool,
@@ -41,13 +43,12 @@ pub(in crate::dialects) fn read(cursor: &mut Cursor<'_>, quirks: ChatQuirks) -> 
             ("cached_tokens" | "prompt_cache_hit_tokens", Kind::Number) => {
                 figures.cached = figures.cached.max(count(cursor)?)
             }
-            (
-                "prompt_tokens_details"
-                | "completion_tokens_details"
-                | "input_tokens_details"
-                | "output_tokens_details",
-                Kind::Object,
-            ) => details(cursor, &mut figures)?,
+            ("prompt_tokens_details" | "input_tokens_details", Kind::Object) => {
+                figures.audio_input = details(cursor, &mut figures)?;
+            }
+            ("completion_tokens_details" | "output_tokens_details", Kind::Object) => {
+                figures.audio_output = details(cursor, &mut figures)?;
+            }
             ("cost", _) => {
                 figures.cost = amount(cursor, kind, 9)?;
                 own_cost = Some(value..cursor.position());
@@ -64,17 +65,20 @@ pub(in crate::dialects) fn read(cursor: &mut Cursor<'_>, quirks: ChatQuirks) -> 
     Ok((figures.usage(quirks), slot))
 }
 
-fn details(cursor: &mut Cursor<'_>, figures: &mut Figures) -> Result<(), Fault> {
+/// Reads the parts of either side, and returns how many of them are audio.
+fn details(cursor: &mut Cursor<'_>, figures: &mut Figures) -> Result<u64, Fault> {
+    let mut audio = 0;
     let mut members = cursor.object()?;
     while let Some(key) = cursor.key(&mut members)? {
         match (key.name.raw(), cursor.kind()?) {
             ("cached_tokens", Kind::Number) => figures.cached = figures.cached.max(count(cursor)?),
             ("cache_write_tokens", Kind::Number) => figures.cache_write = count(cursor)?,
             ("reasoning_tokens", Kind::Number) => figures.reasoning = count(cursor)?,
+            ("audio_tokens", Kind::Number) => audio = count(cursor)?,
             _ => cursor.pass()?,
         }
     }
-    Ok(())
+    Ok(audio)
 }
 
 fn cost_details(cursor: &mut Cursor<'_>, figures: &mut Figures) -> Result<(), Fault> {
@@ -125,6 +129,8 @@ impl Figures {
             cache_write: self.cache_write.min(self.prompt - cached_input),
             output,
             reasoning: self.reasoning.min(output),
+            audio_input: self.audio_input.min(self.prompt),
+            audio_output: self.audio_output.min(output),
         };
         // With the user's own key at OpenRouter `cost` is its fee alone.
         let own_key = if self.byok { self.upstream_cost } else { None };
@@ -133,19 +139,25 @@ impl Figures {
     }
 }
 
+/// A member for a part that most answers have nothing of, behind others; nothing where it is 0.
+pub(in crate::dialects) fn part(name: &str, count: u64) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(",\"{name}\":{count}"),
+    }
+}
+
 /// Appends the usage object as OpenAI writes it, with the cost beside it.
 pub(super) fn write(usage: &Usage, cost_usd: Option<&str>, out: &mut String) {
     let tokens = &usage.tokens;
     let total = tokens.input.saturating_add(tokens.output);
-    let written = match tokens.cache_write {
-        0 => String::new(),
-        count => format!(",\"cache_write_tokens\":{count}"),
-    };
+    let written = part("cache_write_tokens", tokens.cache_write);
+    let (heard, said) = (part("audio_tokens", tokens.audio_input), part("audio_tokens", tokens.audio_output));
     // Writing to a string cannot fail.
     let _ = write!(
         out,
-        "{{\"prompt_tokens\":{},\"completion_tokens\":{},\"total_tokens\":{total},\"prompt_tokens_details\":{{\"cached_tokens\":{}{written}}},\
-         \"completion_tokens_details\":{{\"reasoning_tokens\":{}}}",
+        "{{\"prompt_tokens\":{},\"completion_tokens\":{},\"total_tokens\":{total},\"prompt_tokens_details\":{{\"cached_tokens\":{}{written}{heard}}},\
+         \"completion_tokens_details\":{{\"reasoning_tokens\":{}{said}}}",
         tokens.input, tokens.output, tokens.cached_input, tokens.reasoning
     );
     if let Some(cost) = cost_usd {
@@ -174,7 +186,10 @@ mod tests {
         let xai = r#"{"prompt_tokens":331,"completion_tokens":11,"total_tokens":613,"prompt_tokens_details":{"cached_tokens":330},
             "completion_tokens_details":{"reasoning_tokens":271},"cost_in_usd_ticks":1660500}"#;
         let read = usage(xai, ChatQuirks { completion_excludes_reasoning: true, ..ChatQuirks::default() }).unwrap();
-        assert_eq!(read.tokens, Tokens { input: 331, cached_input: 330, output: 282, reasoning: 271, cache_write: 0 });
+        assert_eq!(
+            read.tokens,
+            Tokens { input: 331, cached_input: 330, output: 282, reasoning: 271, ..Tokens::default() }
+        );
         assert_eq!(read.reported_cost, Some(NanoUsd(166_050)));
         let silent = r#"{"prompt_tokens":5,"completion_tokens":1,"completion_tokens_details":{"reasoning_tokens":7}}"#;
         let excluding = ChatQuirks { completion_excludes_reasoning: true, ..ChatQuirks::default() };
@@ -207,7 +222,16 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let tokens = Tokens { input: 100, cached_input: 40, cache_write: 10, output: 20, reasoning: 5 };
+        let (audio_input, audio_output) = (30, 9);
+        let tokens = Tokens {
+            input: 100,
+            cached_input: 40,
+            cache_write: 10,
+            output: 20,
+            reasoning: 5,
+            audio_input,
+            audio_output,
+        };
         let mut out = String::new();
         write(&Usage { tokens, reported_cost: None }, Some("0.000000123"), &mut out);
         let read = usage(&out, ChatQuirks::default()).unwrap();

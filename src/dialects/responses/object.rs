@@ -7,6 +7,7 @@ use super::tools::{Declared, Names};
 use crate::dialects::client::Frame;
 use crate::dialects::conversation::{Opaque, Stop, Usage};
 use crate::dialects::mark;
+use crate::dialects::openai_chat::usage::part;
 
 /// What is told back of a request, and what stands there where it said nothing.
 const ECHOED: [(&str, &str); 17] = [
@@ -180,14 +181,12 @@ fn incomplete_reason(stop: Stop) -> Option<&'static str> {
 fn figures(usage: Option<&Usage>, cost: Option<&str>) -> String {
     let Some(usage) = usage else { return "null".to_owned() };
     let tokens = usage.tokens;
-    let written = match tokens.cache_write {
-        0 => String::new(),
-        count => format!(",\"cache_write_tokens\":{count}"),
-    };
+    let written = part("cache_write_tokens", tokens.cache_write);
+    let (heard, said) = (part("audio_tokens", tokens.audio_input), part("audio_tokens", tokens.audio_output));
     let cost = cost.map(|cost| format!(",\"cost\":{cost}")).unwrap_or_default();
     format!(
-        "{{\"input_tokens\":{},\"input_tokens_details\":{{\"cached_tokens\":{}{written}}},\"output_tokens\":{},\
-         \"output_tokens_details\":{{\"reasoning_tokens\":{}}},\"total_tokens\":{}{cost}}}",
+        "{{\"input_tokens\":{},\"input_tokens_details\":{{\"cached_tokens\":{}{written}{heard}}},\"output_tokens\":{},\
+         \"output_tokens_details\":{{\"reasoning_tokens\":{}{said}}},\"total_tokens\":{}{cost}}}",
         tokens.input,
         tokens.cached_input,
         tokens.output,

@@ -42,6 +42,8 @@ shapes! {
         requests_per_minute: Option<u64>,
         tokens_per_minute: Option<u64>,
         max_concurrent: Option<u64>,
+        /// Its share of the turns at a busy provider beside other tenants that wait, 1 to 100; 1 where absent.
+        weight: Option<u64>,
         /// The complexity, 0 to 1, of a request that has nothing to be scored by.
         default_complexity: Option<f64>,
         /// How good answers to plain `auto` should be; `balanced` where absent.
@@ -168,6 +170,7 @@ shapes! {
         requests_per_minute: Option<u64>,
         tokens_per_minute: Option<u64>,
         max_concurrent: Option<u64>,
+        weight: u64,
         default_complexity: Option<f64>,
         quality: Quality,
         min_quality: Option<f64>,
@@ -188,6 +191,7 @@ shapes! {
         requests_per_minute: Option<u64>,
         tokens_per_minute: Option<u64>,
         max_concurrent: Option<u64>,
+        weight: u64,
         default_complexity: Option<f64>,
         quality: Quality,
         min_quality: Option<f64>,
@@ -307,13 +311,15 @@ shapes! {
         reasoning: u64,
     }
 
-    /// Tokens; `input` holds `cached_input` and `cache_write`, `output` holds `reasoning`.
+    /// Tokens; `input` holds `cached_input`, `cache_write` and `audio_input`, `output` holds `reasoning` and `audio_output`.
     TokenCounts {
         input: u64,
         cached_input: u64,
         cache_write: u64,
         output: u64,
         reasoning: u64,
+        audio_input: u64,
+        audio_output: u64,
     }
 
     /// Milliseconds by nearest rank.

@@ -39,7 +39,7 @@ pub(super) enum Entry<'a> {
     /// A request has ended.
     Close(Cow<'a, Closing>),
     /// A request needed no dispatch.
-    OpenClose(Cow<'a, Opening>, Cow<'a, Closing>),
+    OpenClose(Cow<'a, Opening>, Box<Cow<'a, Closing>>),
     /// A provider issued something to a tenant.
     Issue(Cow<'a, Issued>),
 }
@@ -53,7 +53,7 @@ impl Entry<'_> {
             Self::Open(opening) => Entry::Open(own(opening)),
             Self::Raise(raise) => Entry::Raise(own(raise)),
             Self::Close(closing) => Entry::Close(own(closing)),
-            Self::OpenClose(opening, closing) => Entry::OpenClose(own(opening), own(closing)),
+            Self::OpenClose(opening, closing) => Entry::OpenClose(own(opening), Box::new(own(*closing))),
             Self::Issue(issued) => Entry::Issue(own(issued)),
         }
     }

@@ -14,7 +14,7 @@ use super::value::{count, nanos};
 const OPENED: [&str; 11] =
     ["id", "tenant", "at", "dialect", "requested", "complexity", "cache", "reserved", "rates", "tags", "decision"];
 /// Filled by the settlement; the first two say whom a request is open with until then.
-const SETTLED: [&str; 15] = [
+const SETTLED: [&str; 17] = [
     "provider",
     "model",
     "ended_at",
@@ -26,6 +26,8 @@ const SETTLED: [&str; 15] = [
     "cache_write_tokens",
     "output_tokens",
     "reasoning_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
     "estimated",
     "latency_ms",
     "ttft_ms",
@@ -96,6 +98,8 @@ impl<'s, 'c> Places<'s, 'c> {
         self.bind(count(closing.tokens.cache_write))?;
         self.bind(count(closing.tokens.output))?;
         self.bind(count(closing.tokens.reasoning))?;
+        self.bind(count(closing.tokens.audio_input))?;
+        self.bind(count(closing.tokens.audio_output))?;
         self.bind(closing.estimated)?;
         self.bind(count(closing.latency_ms))?;
         self.bind(closing.ttft_ms.map(count))?;

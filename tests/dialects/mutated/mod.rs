@@ -107,7 +107,7 @@ fn answer() -> Answer {
         call("c1", "f"),
         call("c2", "p"),
     ];
-    let tokens = Tokens { input: 9, cached_input: 2, cache_write: 0, output: 8, reasoning: 3 };
+    let tokens = Tokens { input: 9, cached_input: 2, output: 8, reasoning: 3, ..Tokens::default() };
     Answer {
         id: "a1".into(),
         model: "target".into(),

@@ -68,7 +68,7 @@ struct OutputDetails {
 impl Figures {
     /// The figures; SDKs want the object even where nothing is known.
     pub(super) fn of(usage: Option<&Usage>) -> Self {
-        let Tokens { input, cached_input, cache_write, output, reasoning } =
+        let Tokens { input, cached_input, cache_write, output, reasoning, .. } =
             usage.map(|usage| usage.tokens).unwrap_or_default();
         Self {
             input_tokens: input.saturating_sub(cached_input).saturating_sub(cache_write),

@@ -127,8 +127,20 @@ fn d104_a_broken_call_is_not_handed_on() {
 fn d107_usage_counts_thoughts_and_tool_prompts_inside() {
     let body = r#"{"candidates":[{"content":{"parts":[{"text":"x"}]},"finishReason":"STOP"}],"usageMetadata":
         {"promptTokenCount":132,"candidatesTokenCount":65,"totalTokenCount":1733,"toolUsePromptTokenCount":1387,
-         "thoughtsTokenCount":149,"cachedContentTokenCount":100}}"#;
-    let tokens = Tokens { input: 1519, cached_input: 100, cache_write: 0, output: 214, reasoning: 149 };
+         "thoughtsTokenCount":149,"cachedContentTokenCount":100,
+         "promptTokensDetails":[{"modality":"TEXT","tokenCount":32},{"modality":"AUDIO","tokenCount":100}],
+         "toolUsePromptTokensDetails":[{"modality":"AUDIO","tokenCount":7},{"modality":"TEXT"}],
+         "candidatesTokensDetails":[{"modality":"AUDIO","tokenCount":65}]}}"#;
+    let (audio_input, audio_output) = (107, 65);
+    let tokens = Tokens {
+        input: 1519,
+        cached_input: 100,
+        output: 214,
+        reasoning: 149,
+        audio_input,
+        audio_output,
+        ..Tokens::default()
+    };
     assert_eq!(read(body).usage.unwrap().tokens, tokens);
 }
 

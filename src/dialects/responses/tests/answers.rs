@@ -12,7 +12,7 @@ use crate::dialects::translate::AnswerError;
 use crate::providers::Profile;
 
 fn written_for(extra: Value, parts: Vec<Part>, stop: Stop) -> Value {
-    let tokens = Tokens { input: 10, cached_input: 4, cache_write: 2, output: 5, reasoning: 3 };
+    let tokens = Tokens { input: 10, cached_input: 4, cache_write: 2, output: 5, reasoning: 3, ..Tokens::default() };
     let answer = Answer {
         id: "upstream".into(),
         model: "the-model".into(),

@@ -144,7 +144,7 @@ fn d79_a_client_that_asked_for_no_thinking_gets_its_text_first() {
 #[test]
 fn d109_cached_input_stands_beside_the_input() {
     let usage = |input, cached_input, cache_write| {
-        let tokens = Tokens { input, cached_input, cache_write, output: 7, reasoning: 3 };
+        let tokens = Tokens { input, cached_input, cache_write, output: 7, reasoning: 3, ..Tokens::default() };
         let answer = Answer { usage: Some(Usage { tokens, reported_cost: None }), ..answer(vec![], Stop::End) };
         written_for(&json!({}), &answer)["usage"].take()
     };
