@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::identity::{ModelId, ProviderId, RequestId, TenantId};
 use crate::money::{NanoUsd, Rates, Tokens};
@@ -93,24 +94,7 @@ pub struct Opening {
     /// The client's tags.
     pub tags: Vec<String>,
     /// The decision, as the JSON that [`Decision::encode`](crate::routing::decision::Decision::encode) writes; never a prompt.
-    #[serde(with = "as_json")]
-    pub decision: Arc<str>,
-}
-
-/// JSON text within JSON: as it stands, neither quoted nor escaped.
-mod as_json {
-    use std::sync::Arc;
-
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, ser::Error as _};
-    use serde_json::value::RawValue;
-
-    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_json::from_str::<&RawValue>(text).map_err(S::Error::custom)?.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
-        Ok(Box::<RawValue>::deserialize(deserializer)?.get().into())
-    }
+    pub decision: Arc<RawValue>,
 }
 
 /// A further attempt: the reservation grows before it is dispatched.

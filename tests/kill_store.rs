@@ -16,6 +16,7 @@ use aipipe_actors::identity::{ModelId, ProviderId, RequestId, TenantId};
 use aipipe_actors::ledger::{CacheUse, Closing, Ledger, Opening, Outcome, Raise};
 use aipipe_actors::money::{NanoUsd, Rates, Tokens};
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 
 const DATABASE: &str = "AIPIPE_TEST_KILL_DATABASE";
 const RESERVED: NanoUsd = NanoUsd(1_000);
@@ -35,7 +36,7 @@ fn tenant() -> TenantId {
     TenantId::parse("acme").unwrap()
 }
 
-fn opening(decision: &Arc<str>) -> Opening {
+fn opening(decision: &Arc<RawValue>) -> Opening {
     Opening {
         request_id: RequestId::generate(),
         tenant: tenant(),
@@ -88,7 +89,7 @@ fn child_that_appends_until_it_is_killed() {
     let (store, _) = open(&path);
     let ledger = store.ledger();
     // Long enough that some rounds see segments turn.
-    let decision: Arc<str> = format!("\"{}\"", "d".repeat(4_000)).into();
+    let decision: Arc<RawValue> = RawValue::from_string(format!("\"{}\"", "d".repeat(4_000))).unwrap().into();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| append_forever(&*ledger, &decision));
@@ -96,7 +97,7 @@ fn child_that_appends_until_it_is_killed() {
     });
 }
 
-fn append_forever(ledger: &dyn Ledger, decision: &Arc<str>) {
+fn append_forever(ledger: &dyn Ledger, decision: &Arc<RawValue>) {
     let acknowledge = |what: &str, id: RequestId| {
         // One write a line, so that the lines of two threads do not mingle.
         let line = format!("\n{what} {id}\n");

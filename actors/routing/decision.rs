@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::conversation::{Continuation, Stuck};
 use super::evidence::Task;
@@ -258,8 +259,8 @@ impl Decision {
     }
 
     /// The compact form kept in the ledger.
-    pub fn encode(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+    pub fn encode(&self) -> Box<RawValue> {
+        serde_json::value::to_raw_value(self).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 
     /// Reads the compact form.

@@ -21,6 +21,7 @@ use aipipe_actors::tenant::account::{Admission, Reservation};
 use aipipe_actors::tenant::answers::CachedAnswer;
 use aipipe_actors::tenant::hedging::Allowed;
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::Gateway;
@@ -220,7 +221,7 @@ impl Course {
             reserved,
             cache: self.cache,
             tags: self.digest.preferences.tags.clone(),
-            decision: decision.map(Decision::encode).unwrap_or_default().into(),
+            decision: decision.map_or_else(|| RawValue::NULL.to_owned(), Decision::encode).into(),
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) fn opening(number: u128) -> Opening {
         reserved: NanoUsd(9_000),
         cache: CacheUse::Miss,
         tags: vec!["nightly".into()],
-        decision: r#"{"signal":"scored"}"#.into(),
+        decision: serde_json::value::to_raw_value(&serde_json::json!({"signal": "scored"})).unwrap().into(),
     }
 }
 

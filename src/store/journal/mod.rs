@@ -71,10 +71,10 @@ impl Entry<'_> {
     /// About how long its record is, so that it is written into one allocation.
     fn size_hint(&self) -> usize {
         match self {
-            Self::Open(opening) => 768 + opening.decision.len(),
+            Self::Open(opening) => 768 + opening.decision.get().len(),
             Self::Raise(_) => 256,
             Self::Close(closing) => 640 + 512 * closing.attempts.len(),
-            Self::OpenClose(opening, _) => 1408 + opening.decision.len(),
+            Self::OpenClose(opening, _) => 1408 + opening.decision.get().len(),
             Self::Issue(issued) => 256 + 36 * issued.hashes.len(),
         }
     }

@@ -10,6 +10,7 @@ use aipipe_actors::identity::RequestId;
 use aipipe_actors::ledger::{CacheUse, Closing, Opening, Raise};
 use aipipe_actors::money::{NanoUsd, Rates};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, named_params};
+use serde_json::value::RawValue;
 
 use super::columns;
 use super::value::{count, day, nanos};
@@ -273,7 +274,7 @@ impl<'a> Rows<'a> {
             reserved: closing.cost,
             cache: CacheUse::Off,
             tags: Vec::new(),
-            decision: "null".into(),
+            decision: RawValue::NULL.to_owned().into(),
         })?;
         Ok(true)
     }

@@ -82,7 +82,7 @@ impl<'s, 'c> Places<'s, 'c> {
         self.bind(reserved.0)?;
         self.bind(json(&opening.rates)?)?;
         self.bind(json(&opening.tags)?)?;
-        self.bind(&*opening.decision)
+        self.bind(opening.decision.get())
     }
 
     /// In the order of [`SETTLED`].

@@ -39,7 +39,7 @@ impl Bench<'_> {
         let rounds = (0..ROUNDS).map(|_| records.busy_round(&mut openings)).collect::<anyhow::Result<Vec<Cpu>>>()?;
         let how = format!(
             "its records of opening and settlement, a decision of {:.1} kB in it, {} requests a round at {} a second",
-            records.opening.decision.len() as f64 / KB as f64,
+            records.opening.decision.get().len() as f64 / KB as f64,
             LOT * LOTS,
             LOT as f64 / GATHER.as_secs_f64()
         );
@@ -133,7 +133,7 @@ impl Records {
             reserved: row.reserved,
             cache: row.cache,
             tags: row.tags.clone(),
-            decision: row.decision.get().into(),
+            decision: row.decision.clone().into(),
         };
         Self { opening, closing }
     }
