@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod import;
+mod litellm;
 mod manual;
 mod reconcile;
 mod rekey;

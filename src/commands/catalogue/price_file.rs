@@ -9,6 +9,7 @@ use aipipe_actors::money::{LongContext, Rate};
 use anyhow::{Context, bail};
 use serde_json::value::RawValue;
 
+use crate::commands::litellm::CAPABILITIES;
 use crate::dialects::decimal::scaled;
 
 /// Names of providers that the files know under another.
@@ -82,18 +83,8 @@ fn litellm(entry: &Members) -> Option<Listing> {
         let output = rate(&format!("output_cost_per_token_above_{name}_tokens"))?;
         Some(LongContext { threshold_tokens, input, output })
     });
-    let mut capabilities: Vec<&str> = [
-        ("supports_function_calling", "tools"),
-        ("supports_parallel_function_calling", "parallel_tools"),
-        ("supports_vision", "images"),
-        ("supports_pdf_input", "documents"),
-        ("supports_audio_input", "audio"),
-        ("supports_response_schema", "json_schema"),
-        ("supports_reasoning", "reasoning"),
-    ]
-    .into_iter()
-    .filter_map(|(key, capability)| is_true(entry, key).then_some(capability))
-    .collect();
+    let mut capabilities: Vec<&str> =
+        CAPABILITIES.into_iter().filter_map(|(key, capability)| is_true(entry, key).then_some(capability)).collect();
     if is_embedding {
         capabilities = vec!["embeddings"];
     }

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::commands::litellm::CAPABILITIES;
+
 /// One deployment of `model_list`.
 pub(super) struct Deployment {
     /// Where it stands in the list, from 1.
@@ -169,16 +171,7 @@ fn deployment(entry: Value, number: usize) -> Option<Deployment> {
 }
 
 fn capabilities(info: &mut Map<String, Value>) -> Option<Vec<&'static str>> {
-    let known = [
-        ("supports_function_calling", "tools"),
-        ("supports_parallel_function_calling", "parallel_tools"),
-        ("supports_vision", "images"),
-        ("supports_pdf_input", "documents"),
-        ("supports_audio_input", "audio"),
-        ("supports_response_schema", "json_schema"),
-        ("supports_reasoning", "reasoning"),
-    ];
-    let told: Vec<_> = known.iter().filter_map(|(key, word)| Some((*word, info.remove(*key)?))).collect();
+    let told: Vec<_> = CAPABILITIES.iter().filter_map(|(key, word)| Some((*word, info.remove(*key)?))).collect();
     (!told.is_empty())
         .then(|| told.into_iter().filter(|(_, value)| *value == Value::Bool(true)).map(|(word, _)| word).collect())
 }
