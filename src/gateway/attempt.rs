@@ -63,6 +63,11 @@ impl Patience {
         Self { first, idle, keep_alive, deadline, usually, is_share: false }
     }
 
+    /// Whether the request's own time is shorter than what the configuration allows this call.
+    pub fn is_cut_short(&self) -> bool {
+        self.deadline.saturating_duration_since(Instant::now()) <= self.first
+    }
+
     /// Where the request's own time is shorter than what the configuration allows one call: shares it among so many candidates, so that
     /// a silent one loses its turn while the next still has time. Nobody gets less than three times what its calls usually take, or where
     /// that is unknown what those of many models do: until a whole answer is there, nobody is heard of.
@@ -71,7 +76,7 @@ impl Patience {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let least = usual.map_or(self.usually, |usual| usual.saturating_mul(3)).max(SHORTEST_TURN);
         let share = (left / turns.max(1)).max(least);
-        if left > self.first || share >= left {
+        if !self.is_cut_short() || share >= left {
             return self;
         }
         Self { first: share, is_share: true, ..self }

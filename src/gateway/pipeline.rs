@@ -344,11 +344,16 @@ impl<'a> Journey<'a> {
     /// How long the model that was just chosen may take.
     fn patience(&self, model: &Model, course: &Course) -> Patience {
         let is_stream = course.digest().stream;
+        let patience = Patience::new(&self.setup.config.reliability, model, is_stream, self.search.deadline);
+        if !patience.is_cut_short() {
+            // Nearly always: nobody's usual time need be looked up.
+            return patience;
+        }
         let providers = self.gateway.world.providers.load();
         let usual = providers.get(&model.provider).and_then(|(provider, _)| provider.snapshot().usual(&model.id));
         let usual = usual.map(|usual| if is_stream { usual.ttft } else { usual.latency });
         let turns = self.search.turns(course.decision(), course.calls());
-        Patience::new(&self.setup.config.reliability, model, is_stream, self.search.deadline).shared(turns, usual)
+        patience.shared(turns, usual)
     }
 
     /// A stream has begun: the client gets it as it comes.
