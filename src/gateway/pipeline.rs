@@ -72,7 +72,7 @@ impl Gateway {
         let total = setup.config.reliability.total_timeout;
         let limit = digest.preferences.timeout.map_or(total, |timeout| timeout.min(total));
         let ends = arrival.instant + limit;
-        let journey = Journey {
+        let mut journey = Journey {
             // A whole answer begins when it is whole; a stream that has begun may take its time.
             gateway: self,
             search: Search::new(
@@ -88,7 +88,7 @@ impl Gateway {
             leader: None,
         };
         let course = Course::new(self.clone(), tenant.clone(), digest.clone(), arrival, (presence, held));
-        journey.travel(course.traced(span)).await
+        journey.travel(&mut Some(course.traced(span))).await
     }
 }
 
@@ -123,10 +123,9 @@ enum Turn {
 }
 
 impl<'a> Journey<'a> {
-    async fn travel(mut self, course: Course) -> Result<Answered, Refusal> {
-        let mut course = Some(course);
-        let result = self.advance(&mut course).await;
-        if let (Err(refusal), Some(course)) = (&result, &mut course) {
+    async fn travel(&mut self, course: &mut Option<Course>) -> Result<Answered, Refusal> {
+        let result = self.advance(course).await;
+        if let (Err(refusal), Some(course)) = (&result, course) {
             let shared = self
                 .failure
                 .as_ref()

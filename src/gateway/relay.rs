@@ -127,7 +127,7 @@ impl Relay {
                         self.state = State::Broken(failure);
                     }
                 }
-                State::Broken(failure) => self.mend(failure, &mut out).await,
+                State::Broken(failure) => Box::pin(self.mend(failure, &mut out)).await,
             }
             if let Some(bytes) = joined(out) {
                 self.told = Instant::now();
