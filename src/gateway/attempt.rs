@@ -269,7 +269,7 @@ impl Attempt<'_> {
             match seen.course {
                 Onward::More => {}
                 Onward::Whole => stream.is_whole = true,
-                Onward::Error(error) => return Err(Failure::refused(&self.model, error)),
+                Onward::Error(error) => return Err(Failure::refused(&self.model, error.without(self.key.as_ref()))),
                 Onward::Malformed(malformed) => return Err(Failure::malformed(&self.model, malformed)),
             }
             if seen.content.is_some() || stream.is_whole {
@@ -300,7 +300,7 @@ impl Attempt<'_> {
             Ok(Ok(body)) => body,
             Ok(Err(_)) | Err(_) => Bytes::new(),
         };
-        let mut error = self.upstream.read_error(status, &body);
+        let mut error = self.upstream.read_error(status, &body, self.key.as_ref());
         error.retry_after = client::retry_after(&headers, Timestamp::now()).or(error.retry_after);
         let mut failure = Failure::refused(&self.model, error);
         let profile = &self.upstream.config.profile;
@@ -382,7 +382,7 @@ impl Attempt<'_> {
 
     fn no_answer(&self, error: AnswerError) -> Failure {
         match error {
-            AnswerError::Provider(error) => Failure::refused(&self.model, error),
+            AnswerError::Provider(error) => Failure::refused(&self.model, error.without(self.key.as_ref())),
             AnswerError::Malformed(malformed) => Failure::malformed(&self.model, malformed),
         }
     }
