@@ -125,6 +125,8 @@ pub struct Whole {
 pub struct OpenStream {
     /// The rest of the provider's answer; `None` where nothing follows.
     pub response: Option<Response>,
+    /// The key that the provider was called with.
+    pub key: Option<SecretString>,
     /// What has come of an event.
     pub decoder: SseDecoder,
     /// Events that have come and were not looked at.
@@ -218,6 +220,7 @@ impl Attempt<'_> {
     ) -> Result<OpenStream, Failure> {
         let mut stream = OpenStream {
             response: Some(response),
+            key: self.key.clone(),
             decoder: SseDecoder::default(),
             waiting: Vec::new().into_iter(),
             reader,
@@ -341,6 +344,7 @@ impl Attempt<'_> {
         }
         Ok(OpenStream {
             response: None,
+            key: None,
             decoder: SseDecoder::default(),
             waiting: Vec::new().into_iter(),
             reader: Box::new(reader),

@@ -135,11 +135,14 @@ async fn a_key_that_a_provider_repeats_is_told_to_nobody() {
     let key = "plain words/of a key";
     let said = format!(r#"{{"error":{{"message":"no account has {key}: ask for another"}}}}"#);
     let as_event = format!("data: {said}\n\n");
+    let begun = r#"data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"So"}}]}"#;
+    let midway = format!("{begun}\n\n{as_event}");
     for (wire, whole, streamed) in [
         (unframed("401 Unauthorized", "content-type: application/json\r\n", &said), true, true),
         (unframed("422 Unprocessable Content", "content-type: application/json\r\n", &said), true, true),
         (unframed("200 OK", "content-type: application/json\r\n", &said), true, false),
         (unframed("200 OK", "content-type: text/event-stream\r\n", &as_event), false, true),
+        (unframed("200 OK", "content-type: text/event-stream\r\n", &midway), false, true),
     ] {
         let wire = Wire::start(wire, Then::Close).await;
         let environment = [("AIPIPE_OPENAI_BASE_URL", wire.url()), ("OPENAI_API_KEY", key)];
@@ -147,8 +150,8 @@ async fn a_key_that_a_provider_repeats_is_told_to_nobody() {
         let bodies = [ask(name, "Hello"), ask_stream(name, "Hello")];
         for body in bodies.iter().zip([whole, streamed]).filter_map(|(body, is_meant)| is_meant.then_some(body)) {
             let bench = Bench::with(Setting { environment: &environment, ..Setting::default() }).await;
-            let answer = bench.refused(body).await;
-            assert!(answer.message().contains("no account has [redacted]: ask"), "{}", answer.text);
+            let answer = Answer::read(bench.chat(body).send().await.unwrap()).await;
+            assert!(answer.text.contains("no account has [redacted]: ask"), "{}", answer.text);
             let noted =
                 bench.shown("/admin/providers/openai").await.to_string() + &json!(bench.rows().await).to_string();
             assert!(!noted.contains(key), "{noted}");
