@@ -57,6 +57,27 @@ async fn d154_providers_answer_whole_as_events_and_as_an_array() {
 }
 
 #[tokio::test]
+async fn d14_one_object_stands_for_a_list_of_one() {
+    let bench = Bench::start().await;
+    let body = json!({
+        "system_instruction": {"parts": {"text": "Speak as a sailor."}},
+        "contents": {"role": "user", "parts": {"text": "How is the weather?"}},
+        "tools": {"function_declarations": {"name": "barometer", "description": "Reads the barometer."}},
+    });
+    for provider in [Provider::Gemini, Provider::Anthropic, Provider::OpenAi] {
+        bench.generate(model(provider), &body).await.ok();
+        let calls = bench.simulator.calls();
+        let sent = String::from_utf8_lossy(&calls.last().unwrap().body).into_owned();
+        for words in ["Speak as a sailor.", "How is the weather?", "Reads the barometer."] {
+            assert!(sent.contains(words), "{provider}: {sent}");
+        }
+        if provider == Provider::Gemini {
+            assert_eq!(sent, body.to_string(), "what needs no change is not changed");
+        }
+    }
+}
+
+#[tokio::test]
 async fn tool_calls_go_there_and_back() {
     let bench = Bench::start().await;
     for provider in Provider::ALL {
