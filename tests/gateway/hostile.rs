@@ -255,7 +255,10 @@ async fn nothing_of_a_client_but_its_request_goes_on() {
     let call = &bench.simulator.calls()[0];
     let mut names: Vec<_> = call.headers.keys().map(|name| name.as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["accept", "authorization", "content-length", "content-type", "host", "user-agent"]);
+    assert_eq!(
+        names,
+        ["accept", "accept-encoding", "authorization", "content-length", "content-type", "host", "user-agent"]
+    );
     assert!(!format!("{:?}", call.headers).contains("sk-of-the-client"));
 }
 
