@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::circuit::{Change, Circuit, Moment, State};
+use super::circuit::{self, Change, Circuit, Moment, State};
 use super::window::{Rate, Window};
 use crate::fault::{Blame, Fault};
 use crate::identity::ModelId;
@@ -115,6 +115,13 @@ pub struct HealthView {
     pub open_for_ms: Option<u64>,
     /// The fault that opened it.
     pub open_because: Option<&'static str>,
+    /// Probes that failed since it opened first.
+    pub failed_probes: Option<u32>,
+    /// Whether a probe is under way.
+    pub probing: bool,
+    /// How long it stays open at most, should the next probe fail too.
+    #[serde(skip)]
+    pub next_cool_down: Option<Duration>,
     /// Success of the last minute.
     #[serde(flatten)]
     pub rate: Rate,
@@ -179,6 +186,9 @@ impl ModelHealth {
             open_since: opened.map(|opened| opened.since),
             open_for_ms: opened.map(|opened| opened.until.saturating_duration_since(at.now).as_millis() as u64),
             open_because: opened.map(|opened| opened.fault.name()),
+            failed_probes: opened.map(circuit::Opened::failed_probes),
+            probing: self.probes.load(Ordering::Relaxed) > 0,
+            next_cool_down: opened.map(circuit::Opened::next_cool_down),
             rate: self.window.rate(at.slot),
             calls: self.calls,
             failures: self.failures,

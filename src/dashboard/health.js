@@ -14,9 +14,10 @@ export function show(overview) {
 function verdict({ well, conditions }) {
   const worst = conditions[0]?.severity ?? "well";
   const grave = conditions.filter(condition => condition.severity !== "notice").length;
+  const how = worst === "recovering" ? "recovering" : "not well";
   const title = at("verdict");
   title.className = well ? "well" : worst;
-  say(title, well ? "All is well" : grave === 1 ? "One thing is not well" : `${grave} things are not well`);
+  say(title, well ? "All is well" : grave === 1 ? `One thing is ${how}` : `${grave} things are ${how}`);
   list(at("conditions"), conditions, c => `${c.code} ${c.subject}`, () => {
     const subject = h("strong"), what = h("span"), since = h("span", { class: "quiet" }), doing = h("p");
     const node = h("li", {}, h("p", {}, subject, ": ", what, " ", since), doing);

@@ -64,11 +64,13 @@ impl Widget for Screen<'_> {
 impl Screen<'_> {
     fn title(&self, at: &str, overview: &Overview, trouble: Option<&str>) -> Line<'static> {
         let grave = overview.conditions.iter().filter(|condition| condition.severity != "notice").count();
+        let is_recovering = overview.conditions.first().is_some_and(|worst| worst.severity == "recovering");
+        let (how, style) = if is_recovering { ("recovering", DOUBTFUL) } else { ("not well", BAD) };
         let (verdict, style) = match (trouble, overview.well, grave) {
             (Some(trouble), _, _) => (format!("not reached: {trouble}"), BAD),
             (None, true, _) => ("all is well".to_owned(), GOOD),
-            (None, false, 1) => ("one thing is not well".to_owned(), BAD),
-            (None, false, count) => (format!("{count} things are not well"), BAD),
+            (None, false, 1) => (format!("one thing is {how}"), style),
+            (None, false, count) => (format!("{count} things are {how}"), style),
         };
         let up = span(overview.uptime_seconds);
         Line::from(vec![
@@ -99,6 +101,7 @@ fn conditions(all: &[Condition], now: Timestamp, width: usize) -> Vec<Line<'stat
         let (mark, style) = match condition.severity.as_str() {
             "critical" => ("!!", BAD),
             "warning" => ("! ", DOUBTFUL),
+            "recovering" => ("~ ", DOUBTFUL),
             _ => ("  ", QUIET),
         };
         let age = condition.since.map(|since| (now.as_second() - since.as_second()).max(0).unsigned_abs());
@@ -300,6 +303,18 @@ mod tests {
             "anthropic/claude-haiku-4-5",
             "q quits",
         ] {
+            assert!(picture.contains(shown), "{shown} is missing in\n{picture}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_trial_is_no_all_is_well() {
+        let mut trial: serde_json::Value = serde_json::from_str(RECORDED).unwrap();
+        let condition = &mut trial["overview"]["conditions"][0];
+        condition["severity"] = json!("recovering");
+        condition["what"] = json!("on trial");
+        let picture = picture(80, 24, &trial.to_string());
+        for shown in ["one thing is recovering", "~  openai: on trial for 4 min"] {
             assert!(picture.contains(shown), "{shown} is missing in\n{picture}");
         }
     }

@@ -439,6 +439,10 @@ shapes! {
         open_since: Option<Instant>,
         open_for_ms: Option<u64>,
         open_because: Option<String>,
+        /// Probes that failed since it opened first.
+        failed_probes: Option<u64>,
+        /// Whether a probe is under way.
+        probing: bool,
         ok: u64,
         failed: u64,
         success_rate: f64,
