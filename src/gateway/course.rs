@@ -328,6 +328,7 @@ impl Course {
                 tracing::debug!(provider = %model.provider, "the provider actor is too busy to hear how a call ended");
             }
         }
+        self.gateway.meters.attempted(&self.tenant.id, (&model.provider, &model.id), outcome);
         self.attempts.push(Attempt {
             provider: model.provider.clone(),
             model: model.id.clone(),

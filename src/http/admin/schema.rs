@@ -447,8 +447,12 @@ shapes! {
         failed: u64,
         success_rate: f64,
         penalty: f64,
+        /// Since the process started; of a provider, all its models together.
         calls: u64,
+        /// Of them, failed, also where another model then answered.
         failures: u64,
+        calls_last_minute: u64,
+        failures_last_minute: u64,
         cost_usd: Usd,
         tokens: TokenCounts,
         latency_ms: f64,
@@ -486,6 +490,14 @@ shapes! {
         queue_depth: Option<u64>,
         /// Of a provider.
         in_flight: Option<u64>,
+        /// Of a provider, since the process started.
+        calls: Option<u64>,
+        /// Of its calls, failed, also where another model then answered.
+        failures: Option<u64>,
+        /// Of a provider.
+        calls_last_minute: Option<u64>,
+        /// Of a provider.
+        failures_last_minute: Option<u64>,
     }
 
     /// An actor of the tree.
