@@ -133,6 +133,11 @@ impl Course {
         self
     }
 
+    /// Its span, where what is said is kept there.
+    pub fn confidant(&self) -> Option<&Arc<RequestSpan>> {
+        self.span.as_ref().filter(|span| span.keeps_content())
+    }
+
     /// The request.
     pub fn digest(&self) -> &Arc<Digest> {
         &self.digest

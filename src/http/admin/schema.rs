@@ -56,6 +56,8 @@ shapes! {
         exploration: Option<f64>,
         /// Another policy that a share of its requests is also weighed under, without effect.
         shadow: Option<ShadowPolicy>,
+        /// Whether the spans of its requests carry prompts and answers, where `telemetry.content` permits it; `false` where absent.
+        telemetry_content: Option<bool>,
     }
 
     /// A second policy. What is left out is as the tenant has it.
@@ -177,6 +179,7 @@ shapes! {
         learning: bool,
         exploration: f64,
         shadow: Option<ShadowPolicy>,
+        telemetry_content: bool,
         created_at: Option<Instant>,
         updated_at: Option<Instant>,
     }
@@ -198,6 +201,7 @@ shapes! {
         learning: bool,
         exploration: f64,
         shadow: Option<ShadowPolicy>,
+        telemetry_content: bool,
         created_at: Option<Instant>,
         updated_at: Option<Instant>,
         spent: Spent,
