@@ -22,6 +22,7 @@ use super::drain::Presence;
 use super::failure::Failure;
 use super::hedge::{Raced, Runner};
 use super::outgoing::{Outbound, Unfit};
+use super::overheard;
 use super::prepare::{self, Label};
 use super::refusal::Refusal;
 use super::relay::Relay;
@@ -66,6 +67,12 @@ impl Gateway {
         let setup = self.setup.load_full();
         let surface = surface(label.dialect);
         let request = surface.scan(&body, &addressed)?;
+        if let Some(span) = &span
+            && setup.config.telemetry.content
+            && tenant.estate.policy.load().telemetry_content
+        {
+            span.keep_content(|| request.decode().ok().map(|decoded| decoded.conversation));
+        }
         let along = label.along.clone();
         let holdings = self.holdings(&tenant, request.facts()).await?;
         let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
@@ -415,6 +422,9 @@ impl<'a> Journey<'a> {
         let priced = attempt.model.rates.map(|_| cost);
         let explanation = explanation(course);
         let Whole { body, facts } = whole;
+        if let Some(span) = course.confidant() {
+            overheard::whole(span, course.digest().dialect, &body);
+        }
         let bytes = annotate(&body, &facts, priced, explanation.as_deref());
         let leader = self.leader.take();
         let is_final = facts.is_whole && matches!(facts.stop, Stop::End | Stop::ToolUse | Stop::Sequence);
