@@ -47,13 +47,25 @@ impl State {
 /// Why and until when a circuit is open.
 #[derive(Debug, Clone, Copy)]
 pub struct Opened {
-    /// When it opened first, in this row of failures.
+    /// When it opened first, however many probes have failed since then.
     pub since: Timestamp,
     /// From when a probe may pass.
     pub until: Instant,
     /// The fault that opened it.
     pub fault: Fault,
     strikes: u32,
+}
+
+impl Opened {
+    /// Probes that failed since it opened first.
+    pub fn failed_probes(&self) -> u32 {
+        self.strikes.saturating_sub(1)
+    }
+
+    /// How long it stays open at most, should the next probe fail too.
+    pub fn next_cool_down(&self) -> Duration {
+        COOL_DOWN.delay(self.strikes.saturating_add(1), 1.0)
+    }
 }
 
 /// A circuit breaker.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::circuit::{Change, Circuit, Moment, State};
+use super::circuit::{self, Change, Circuit, Moment, State};
 use super::window::{Rate, Window};
 use crate::fault::{Blame, Fault};
 use crate::identity::ModelId;
@@ -54,7 +54,10 @@ pub struct LastError {
 /// What is known of one model.
 #[derive(Debug, Default, Clone)]
 pub struct ModelHealth {
+    /// What counts for or against it.
     window: Window,
+    /// Every call, whoever is to blame for its failure.
+    traffic: Window,
     circuit: Circuit,
     probes: Arc<AtomicU32>,
     calls: u64,
@@ -115,13 +118,24 @@ pub struct HealthView {
     pub open_for_ms: Option<u64>,
     /// The fault that opened it.
     pub open_because: Option<&'static str>,
+    /// Probes that failed since it opened first.
+    pub failed_probes: Option<u32>,
+    /// Whether a probe is under way.
+    pub probing: bool,
+    /// How long it stays open at most, should the next probe fail too.
+    #[serde(skip)]
+    pub next_cool_down: Option<Duration>,
     /// Success of the last minute.
     #[serde(flatten)]
     pub rate: Rate,
-    /// Calls since the process started.
+    /// Calls since the process started; those of all models together where this is the provider as a whole, as what follows.
     pub calls: u64,
-    /// Of them, failed.
+    /// Of them, failed, whoever was to blame. A call that its client left, or that another's answer made idle, is none.
     pub failures: u64,
+    /// Calls that ended in the last minute.
+    pub calls_last_minute: u32,
+    /// Of them, failed.
+    pub failures_last_minute: u32,
     /// What they cost.
     pub cost_usd: String,
     /// What they used.
@@ -174,14 +188,20 @@ impl ModelHealth {
 
     fn view(&self, at: Moment) -> HealthView {
         let opened = self.circuit.opened();
+        let (answered, failures_last_minute) = self.traffic.counts(at.slot);
         HealthView {
             circuit: self.circuit.state(at.now),
             open_since: opened.map(|opened| opened.since),
             open_for_ms: opened.map(|opened| opened.until.saturating_duration_since(at.now).as_millis() as u64),
             open_because: opened.map(|opened| opened.fault.name()),
+            failed_probes: opened.map(circuit::Opened::failed_probes),
+            probing: self.probes.load(Ordering::Relaxed) > 0,
+            next_cool_down: opened.map(circuit::Opened::next_cool_down),
             rate: self.window.rate(at.slot),
             calls: self.calls,
             failures: self.failures,
+            calls_last_minute: answered.saturating_add(failures_last_minute),
+            failures_last_minute,
             cost_usd: self.cost.to_string(),
             tokens: self.tokens,
             latency_ms: self.latency_ms,
@@ -236,6 +256,7 @@ impl Book {
         health.cost += report.cost;
         health.tokens += report.tokens;
         let Some(fault) = report.fault else {
+            health.traffic.record(at.slot, true);
             health.latency_ms = average(health.latency_ms, report.latency);
             if let Some(ttft) = report.ttft {
                 health.ttft_ms = average(health.ttft_ms, ttft);
@@ -248,6 +269,7 @@ impl Book {
             return Change::None;
         }
         health.failures += 1;
+        health.traffic.record(at.slot, false);
         health.last_error = Some(Arc::new(LastError { at: at.wall, fault: fault.name(), message: report.error }));
         match fault.consequence().blame {
             Blame::Model => health.failed(fault, at),
@@ -265,9 +287,20 @@ impl Book {
         states.max_by_key(|state| state.gauge()).unwrap_or(State::Closed)
     }
 
-    /// The provider as a whole.
+    /// The provider as a whole: whether it can be reached, and the sums of its models.
     pub fn reach(&self, at: Moment) -> HealthView {
-        self.reach.view(at)
+        let mut whole = self.reach.view(at);
+        let (mut cost, mut tokens) = (NanoUsd::ZERO, Tokens::default());
+        for health in self.models.values() {
+            let (answered, failed) = health.traffic.counts(at.slot);
+            whole.calls += health.calls;
+            whole.failures += health.failures;
+            whole.calls_last_minute = whole.calls_last_minute.saturating_add(answered).saturating_add(failed);
+            whole.failures_last_minute = whole.failures_last_minute.saturating_add(failed);
+            cost += health.cost;
+            tokens += health.tokens;
+        }
+        HealthView { cost_usd: cost.to_string(), tokens, ..whole }
     }
 
     /// Every model that was called, by id.

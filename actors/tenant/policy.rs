@@ -43,6 +43,8 @@ pub struct Policy {
     pub exploration: f64,
     /// Another policy that a share of its requests is also weighed under, without effect.
     pub shadow: Option<ShadowPolicy>,
+    /// Whether the spans of its requests carry what is said in them, where the gateway's configuration permits it.
+    pub telemetry_content: bool,
 }
 
 /// The largest share of requests in which the runner-up is tried.
@@ -65,6 +67,7 @@ impl Default for Policy {
             learning: true,
             exploration: 0.0,
             shadow: None,
+            telemetry_content: false,
         }
     }
 }

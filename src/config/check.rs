@@ -16,7 +16,8 @@ use super::document::Found;
 use super::environment::{Environment, base_url_variable};
 use super::errors::{ConfigError, ConfigErrors, Place, suggestion};
 use super::meaning::{
-    Cache, Config, Database, Hedge, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, TenantAuth, Tenants,
+    Cache, Config, Database, Hedge, Limits, Metrics, ProviderConfig, Reliability, Routing, Server, Telemetry,
+    TenantAuth, Tenants,
 };
 use super::values::{CatalogueMode, TenantAuthWritten, VariableName};
 use super::written::{
@@ -62,6 +63,7 @@ pub(super) fn check(
         hedge: check.hedge(written.hedge),
         cache: check.cache(written.cache),
         metrics: Metrics { tenant_label: written.tenant_label.is_some_and(|found| found.value) },
+        telemetry: Telemetry { content: written.telemetry_content.is_some_and(|found| found.value) },
         traces: open_telemetry::traces(environment, &mut check.problems),
     };
     ConfigErrors::none_or(config, check.problems)

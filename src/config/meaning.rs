@@ -50,6 +50,8 @@ pub struct Config {
     pub cache: Cache,
     /// What the metrics show.
     pub metrics: Metrics,
+    /// What traces may hold.
+    pub telemetry: Telemetry,
     /// Where traces go; without it none are made.
     pub traces: Option<Traces>,
 }
@@ -224,6 +226,13 @@ pub struct Cache {
     pub max_entries: usize,
     /// Most bytes of all tenants together.
     pub max_bytes: u64,
+}
+
+/// What traces may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Telemetry {
+    /// Whether tenants may have what is said in their requests among the attributes of spans.
+    pub content: bool,
 }
 
 /// What the metrics show.

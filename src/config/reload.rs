@@ -93,6 +93,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<Change> {
     diff.value("cache.max_entries", &old.cache.max_entries, &new.cache.max_entries, now);
     diff.value("cache.max_bytes", &old.cache.max_bytes, &new.cache.max_bytes, now);
     diff.value("metrics.tenant_label", &old.metrics.tenant_label, &new.metrics.tenant_label, now);
+    diff.value("telemetry.content", &old.telemetry.content, &new.telemetry.content, now);
     let baseline = |config: &Config| config.routing.baseline.as_deref().map(name);
     diff.value("routing.baseline", &baseline(old), &baseline(new), now);
     diff.providers(&old.providers, &new.providers);

@@ -37,6 +37,7 @@ pub(super) struct Written {
     pub(super) hedge: WrittenHedge,
     pub(super) cache: WrittenCache,
     pub(super) tenant_label: Option<Found<bool>>,
+    pub(super) telemetry_content: Option<Found<bool>>,
 }
 
 /// `[providers.NAME]`.
@@ -192,6 +193,10 @@ impl Written {
         if let Some(mut metrics) = root.section("metrics") {
             written.tenant_label = metrics.take("tenant_label");
             metrics.finish();
+        }
+        if let Some(mut telemetry) = root.section("telemetry") {
+            written.telemetry_content = telemetry.take("content");
+            telemetry.finish();
         }
         root.finish();
         written

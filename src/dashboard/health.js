@@ -14,9 +14,10 @@ export function show(overview) {
 function verdict({ well, conditions }) {
   const worst = conditions[0]?.severity ?? "well";
   const grave = conditions.filter(condition => condition.severity !== "notice").length;
+  const how = worst === "recovering" ? "recovering" : "not well";
   const title = at("verdict");
   title.className = well ? "well" : worst;
-  say(title, well ? "All is well" : grave === 1 ? "One thing is not well" : `${grave} things are not well`);
+  say(title, well ? "All is well" : grave === 1 ? `One thing is ${how}` : `${grave} things are ${how}`);
   list(at("conditions"), conditions, c => `${c.code} ${c.subject}`, () => {
     const subject = h("strong"), what = h("span"), since = h("span", { class: "quiet" }), doing = h("p");
     const node = h("li", {}, h("p", {}, subject, ": ", what, " ", since), doing);
@@ -59,6 +60,7 @@ const circuit = name => {
   const [kind, text] = CIRCUIT[name] ?? ["", "off"];
   return [name ?? "off", () => state(kind, text)];
 };
+const calls = of => of ? [count(of.calls), count(of.failures), `${count(of.failures_last_minute)} of ${count(of.calls_last_minute)}`] : ["–", "–", "–"];
 const ranks = of => of?.samples ? [ms(of.p50), ms(of.p95), ms(of.p99), count(of.samples)] : ["–", "–", "–", of ? "0" : "–"];
 
 function providers({ providers: all, metrics }) {
@@ -70,7 +72,7 @@ function providers({ providers: all, metrics }) {
     return [{ key: provider.name, name: provider.name, provider, health: provider.reach, gathered }, ...of];
   });
   list(at("latency-rows"), lines, line => line.key, line => {
-    const cells = ["", "", "n", "n", "n", "n", "n", "n", "n", "n", "n", "n", "n", "n"];
+    const cells = ["", "", "n", "n", "n", "n", "n", "n", "n", "n", "n", "n", "n", "n", "n", "n"];
     const { node, show: put } = row(line.sub ? { class: "sub" } : {}, 1, cells);
     return {
       node,
@@ -81,7 +83,7 @@ function providers({ providers: all, metrics }) {
           provider ? count(provider.in_flight) : "",
           provider ? `${count(provider.queue_depth)} / ${count(provider.max_queue)}` : "",
           ...ranks(gathered?.latency_ms), ...ranks(gathered?.ttft_ms),
-          count(gathered?.errors ?? 0), health ? health.penalty.toFixed(2) : "–",
+          ...calls(health), health ? health.penalty.toFixed(2) : "–",
         ]);
         node.title = health?.last_error ? `${health.last_error.fault}, ${ago(health.last_error.at)}: ${health.last_error.message}` : "";
       },

@@ -116,8 +116,8 @@ function settings(tenant, tag) {
     event.preventDefault();
     const of = name => form.elements[name].value.trim();
     // What this form does not show stays as it is.
-    const { weight, min_quality, learning, exploration, shadow } = tenant;
-    const policy = { weight, min_quality, learning, exploration, shadow, operator_keys: operator.checked, budget_period: period.value, quality: quality.value, budget_usd: of("budget_usd") || null, models: of("models") ? of("models").split(",").map(name => name.trim()).filter(Boolean) : null };
+    const { weight, min_quality, learning, exploration, shadow, telemetry_content } = tenant;
+    const policy = { weight, min_quality, learning, exploration, shadow, telemetry_content, operator_keys: operator.checked, budget_period: period.value, quality: quality.value, budget_usd: of("budget_usd") || null, models: of("models") ? of("models").split(",").map(name => name.trim()).filter(Boolean) : null };
     for (const name of ["requests_per_minute", "tokens_per_minute", "max_concurrent", "default_complexity"]) policy[name] = of(name) === "" ? null : Number(of(name));
     if (await attempt(() => call("PUT", path(tenant.id), policy, { "if-match": tag }), `${tenant.id} was saved`)) {
       refresh();

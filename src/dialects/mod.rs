@@ -45,6 +45,17 @@ pub fn surface(dialect: ClientDialect) -> &'static dyn ClientSurface {
     }
 }
 
+/// What reads answers that are written in a client's dialect; `None` for embeddings, which say nothing, and Responses, which no provider
+/// is translated from.
+pub fn reader(dialect: ClientDialect) -> Option<Box<dyn UpstreamDialect>> {
+    match dialect {
+        ClientDialect::Chat => Some(Box::new(openai_chat::ChatUpstream::new(Profile::OPENAI))),
+        ClientDialect::Gemini => Some(Box::new(gemini::Gemini)),
+        ClientDialect::Messages => Some(Box::new(anthropic::Anthropic)),
+        ClientDialect::Embeddings | ClientDialect::Responses => None,
+    }
+}
+
 /// What a provider of this profile speaks.
 pub fn upstream(profile: &Profile) -> Box<dyn UpstreamDialect> {
     match profile.dialect {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::attempt::Attempt;
 use super::course::Course;
+use super::overheard;
 use super::refusal::Refusal;
 use super::relay::Relay;
 use crate::dialects::client::{Frame, annotate};
@@ -68,6 +69,9 @@ pub(super) fn answered(course: &Course, attempt: &Attempt<'_>, dropped: String) 
 /// An answer that another request paid for.
 pub(super) fn hit(answer: &CachedAnswer, course: &mut Course) -> Result<Answered, Refusal> {
     course.settle_hit(answer)?;
+    if let Some(span) = course.confidant() {
+        overheard::whole(span, course.digest().dialect, &answer.body);
+    }
     let body = Bytes::copy_from_slice(&answer.body);
     let explanation = explanation(course);
     let bytes = match surface(course.digest().dialect).read_answer(&body, &Profile::OPENAI) {

@@ -133,6 +133,11 @@ impl Course {
         self
     }
 
+    /// Its span, where what is said is kept there.
+    pub fn confidant(&self) -> Option<&Arc<RequestSpan>> {
+        self.span.as_ref().filter(|span| span.keeps_content())
+    }
+
     /// The request.
     pub fn digest(&self) -> &Arc<Digest> {
         &self.digest
@@ -328,6 +333,7 @@ impl Course {
                 tracing::debug!(provider = %model.provider, "the provider actor is too busy to hear how a call ended");
             }
         }
+        self.gateway.meters.attempted(&self.tenant.id, (&model.provider, &model.id), outcome);
         self.attempts.push(Attempt {
             provider: model.provider.clone(),
             model: model.id.clone(),

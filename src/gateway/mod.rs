@@ -31,6 +31,7 @@ mod hedge;
 mod lessons;
 pub mod meter;
 pub mod outgoing;
+mod overheard;
 pub mod pipeline;
 pub mod prepare;
 pub mod reading;

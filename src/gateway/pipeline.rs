@@ -22,6 +22,7 @@ use super::drain::Presence;
 use super::failure::Failure;
 use super::hedge::{Raced, Runner};
 use super::outgoing::{Outbound, Unfit};
+use super::overheard;
 use super::prepare::{self, Label};
 use super::refusal::Refusal;
 use super::relay::Relay;
@@ -66,13 +67,19 @@ impl Gateway {
         let setup = self.setup.load_full();
         let surface = surface(label.dialect);
         let request = surface.scan(&body, &addressed)?;
+        if let Some(span) = &span
+            && setup.config.telemetry.content
+            && tenant.estate.policy.load().telemetry_content
+        {
+            span.keep_content(|| request.decode().ok().map(|decoded| decoded.conversation));
+        }
         let along = label.along.clone();
         let holdings = self.holdings(&tenant, request.facts()).await?;
         let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
         let total = setup.config.reliability.total_timeout;
         let limit = digest.preferences.timeout.map_or(total, |timeout| timeout.min(total));
         let ends = arrival.instant + limit;
-        let journey = Journey {
+        let mut journey = Journey {
             // A whole answer begins when it is whole; a stream that has begun may take its time.
             gateway: self,
             search: Search::new(
@@ -88,7 +95,7 @@ impl Gateway {
             leader: None,
         };
         let course = Course::new(self.clone(), tenant.clone(), digest.clone(), arrival, (presence, held));
-        journey.travel(course.traced(span)).await
+        journey.travel(&mut Some(course.traced(span))).await
     }
 }
 
@@ -123,10 +130,9 @@ enum Turn {
 }
 
 impl<'a> Journey<'a> {
-    async fn travel(mut self, course: Course) -> Result<Answered, Refusal> {
-        let mut course = Some(course);
-        let result = self.advance(&mut course).await;
-        if let (Err(refusal), Some(course)) = (&result, &mut course) {
+    async fn travel(&mut self, course: &mut Option<Course>) -> Result<Answered, Refusal> {
+        let result = self.advance(course).await;
+        if let (Err(refusal), Some(course)) = (&result, course) {
             let shared = self
                 .failure
                 .as_ref()
@@ -416,6 +422,9 @@ impl<'a> Journey<'a> {
         let priced = attempt.model.rates.map(|_| cost);
         let explanation = explanation(course);
         let Whole { body, facts } = whole;
+        if let Some(span) = course.confidant() {
+            overheard::whole(span, course.digest().dialect, &body);
+        }
         let bytes = annotate(&body, &facts, priced, explanation.as_deref());
         let leader = self.leader.take();
         let is_final = facts.is_whole && matches!(facts.stop, Stop::End | Stop::ToolUse | Stop::Sequence);

@@ -15,6 +15,7 @@ use super::attempt::{Attempt, OpenStream, Patience};
 use super::course::Course;
 use super::failure::Failure;
 use super::meter::Meter;
+use super::overheard::Overheard;
 use super::refusal::Refusal;
 use super::rescue::{Continuation, Rescue};
 use crate::dialects::client::{ClientSurface, Onward, StreamReading};
@@ -50,6 +51,8 @@ pub struct Relay {
     rescue: Option<Rescue>,
     /// What broke the stream first.
     first_failure: Option<Failure>,
+    /// Reads along for the request's span, where that may be.
+    overheard: Option<Overheard>,
 }
 
 #[derive(Debug)]
@@ -77,6 +80,8 @@ impl Relay {
         rescue: Option<Rescue>,
     ) -> Self {
         let OpenStream { response, key, decoder, waiting, reader, begun, is_whole } = stream;
+        let dialect = course.digest().dialect;
+        let overheard = course.confidant().map(|span| Overheard::new(span.clone(), dialect));
         let mut relay = Self {
             response,
             key,
@@ -94,6 +99,7 @@ impl Relay {
             state: State::Begun { is_whole },
             rescue,
             first_failure: None,
+            overheard,
         };
         // A short answer may be whole with its first content: then nothing of it is left open.
         if is_whole {
@@ -131,10 +137,13 @@ impl Relay {
                         self.state = State::Broken(failure);
                     }
                 }
-                State::Broken(failure) => self.mend(failure, &mut out).await,
+                State::Broken(failure) => Box::pin(self.mend(failure, &mut out)).await,
             }
             if let Some(bytes) = joined(out) {
                 self.told = Instant::now();
+                if let Some(overheard) = &mut self.overheard {
+                    overheard.passed(&bytes);
+                }
                 return Some(bytes);
             }
         }

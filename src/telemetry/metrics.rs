@@ -64,13 +64,13 @@ impl LabelBounds {
         Self { models: known, tenant }
     }
 
-    /// The series of a request: reference counts, no text.
-    fn key(&self, ended: &Ended<'_>) -> Key {
-        let models = self.models.get(ended.provider);
+    /// The series of a request or call: reference counts, no text.
+    fn key(&self, tenant: &TenantId, provider: &ProviderId, model: &ModelId) -> Key {
+        let models = self.models.get(provider);
         Key {
-            tenant: self.tenant(Some(ended.tenant)),
-            provider: models.is_some().then(|| ended.provider.clone()),
-            model: models.is_some_and(|models| models.contains(ended.model)).then(|| ended.model.clone()),
+            tenant: self.tenant(Some(tenant)),
+            provider: models.is_some().then(|| provider.clone()),
+            model: models.is_some_and(|models| models.contains(model)).then(|| model.clone()),
         }
     }
 
@@ -108,6 +108,8 @@ pub enum Ending {
 
 impl Ending {
     const ALL: [Self; 5] = [Self::Ok, Self::Cancelled, Self::Truncated, Self::Failed, Self::Rejected];
+    /// Of a call, which is never turned away.
+    const OF_CALLS: [Self; 4] = [Self::Ok, Self::Cancelled, Self::Truncated, Self::Failed];
 
     fn label(self) -> &'static str {
         match self {
@@ -210,12 +212,22 @@ impl Meters {
 
     /// Counts a request for which a model was chosen, at its end.
     pub fn ended(&self, ended: &Ended<'_>) {
-        let key = self.bounds.load().key(ended);
+        let key = self.bounds.load().key(ended.tenant, ended.provider, ended.model);
+        self.at(key, |series| series.count(ended));
+    }
+
+    /// Counts a call of a provider, at its end.
+    pub fn attempted(&self, tenant: &TenantId, (provider, model): (&ProviderId, &ModelId), outcome: Outcome) {
+        let key = self.bounds.load().key(tenant, provider, model);
+        self.at(key, |series| series.attempted(outcome.into()));
+    }
+
+    fn at(&self, key: Key, count: impl FnOnce(&Series)) {
         if let Some(series) = self.series.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return series.count(ended);
+            return count(series);
         }
         let mut all = self.series.write().unwrap_or_else(PoisonError::into_inner);
-        all.entry(key).or_insert_with_key(|key| self.families.series(key)).count(ended);
+        count(all.entry(key).or_insert_with_key(|key| self.families.series(key)));
     }
 
     /// Counts a request that was turned away before a choice; `tenant` is `None` where it named none that exists.
@@ -275,6 +287,7 @@ impl Meters {
 #[derive(Debug)]
 struct Families {
     requests: Family<Labels, Counter>,
+    attempts: Family<Labels, Counter>,
     duration: Family<Labels, Histogram, fn() -> Histogram>,
     ttft: Family<Labels, Histogram, fn() -> Histogram>,
     tokens: Family<Labels, Counter>,
@@ -288,6 +301,7 @@ impl Families {
             || Family::new_with_constructor((|| Histogram::new(names::LATENCY_BUCKETS)) as fn() -> Histogram);
         let families = Self {
             requests: Family::default(),
+            attempts: Family::default(),
             duration: histograms(),
             ttft: histograms(),
             tokens: Family::default(),
@@ -295,6 +309,7 @@ impl Families {
             saved: UsdFamily::default(),
         };
         names::REQUESTS.register(registry, families.requests.clone());
+        names::ATTEMPTS.register(registry, families.attempts.clone());
         names::REQUEST_DURATION.register(registry, families.duration.clone());
         names::TIME_TO_FIRST_TOKEN.register(registry, families.ttft.clone());
         names::TOKENS.register(registry, families.tokens.clone());
@@ -310,6 +325,8 @@ impl Families {
         let with = |name, value: &str| [labels.clone(), vec![(name, value.to_owned())]].concat();
         Series {
             requests: Ending::ALL.map(|ending| self.requests.get_or_create_owned(&with("outcome", ending.label()))),
+            attempts: Ending::OF_CALLS
+                .map(|ending| self.attempts.get_or_create_owned(&with("outcome", ending.label()))),
             duration: self.duration.get_or_create_owned(&labels),
             ttft: self.ttft.get_or_create_owned(&labels),
             tokens: TOKEN_KINDS.map(|kind| self.tokens.get_or_create_owned(&with("kind", kind))),
@@ -348,6 +365,8 @@ fn by_kind(tokens: &Tokens) -> [u64; 5] {
 struct Series {
     /// In the order of [`Ending::ALL`].
     requests: [Counter; 5],
+    /// In the order of [`Ending::OF_CALLS`].
+    attempts: [Counter; 4],
     duration: Histogram,
     ttft: Histogram,
     /// In the order of [`TOKEN_KINDS`].
@@ -374,6 +393,13 @@ impl Series {
         }
         self.cost.add(ended.cost);
         self.saved.add(ended.saved);
+    }
+
+    fn attempted(&self, ending: Ending) {
+        let mut attempts = Ending::OF_CALLS.into_iter().zip(&self.attempts);
+        if let Some((_, counter)) = attempts.find(|&(of, _)| of == ending) {
+            counter.inc();
+        }
     }
 }
 

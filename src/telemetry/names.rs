@@ -25,6 +25,10 @@ impl Name {
 }
 
 pub(super) const REQUESTS: Name = Name::new("aipipe_requests_total", "Requests ended, by outcome");
+pub(super) const ATTEMPTS: Name = Name::new(
+    "aipipe_attempts_total",
+    "Calls of providers ended, by outcome; what failed over is a failed attempt of a request that may have ended well",
+);
 pub(super) const REQUEST_DURATION: Name =
     Name::new("aipipe_request_duration_seconds", "From a request's arrival to its end; without what was rejected");
 pub(super) const TIME_TO_FIRST_TOKEN: Name = Name::new(

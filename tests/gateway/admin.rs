@@ -200,6 +200,54 @@ async fn whoever_watches_sees_what_is_under_way_and_what_is_not_well() {
 }
 
 #[tokio::test]
+async fn a_circuit_on_trial_is_recovering_and_its_trouble_began_when_it_opened_first() {
+    let bench = Bench::start().await;
+    bench.simulator.script(Provider::OpenAi, Behaviour::status(500));
+    let worst = async || bench.shown("/admin/overview").await["conditions"][0].clone();
+    for n in 0..6 {
+        bench.refused(&ask(MODEL, &format!("Question {n}"))).await;
+    }
+    let open = worst().await;
+    assert_eq!((&open["code"], &open["severity"]), (&json!("circuit_open"), &json!("warning")), "{open}");
+
+    // A probe fails, and the next one is due.
+    past_the_cool_down(5).await;
+    bench.refused(&ask(MODEL, "Are you well?")).await;
+    bench.idle().await;
+    assert!(worst().await["what"].as_str().unwrap().contains("one probe has failed"), "{}", worst().await);
+    past_the_cool_down(10).await;
+    let overview = bench.shown("/admin/overview").await;
+    let trial = &overview["conditions"][0];
+    assert_eq!(overview["well"], false, "{overview}");
+    assert_eq!((&trial["code"], &trial["severity"]), (&json!("circuit_half_open"), &json!("recovering")), "{trial}");
+    assert_eq!((&trial["subject"], &trial["since"]), (&json!(MODEL), &open["since"]), "{trial}");
+    let doing = trial["doing"].as_str().unwrap();
+    assert!(doing.contains("one call at a time") && doing.contains("the next request is the probe"), "{doing}");
+    assert!(doing.contains("by up to 20 s"), "{doing}");
+    assert_eq!(bench.shown("/admin/providers/openai").await["models"]["gpt-4o-mini"]["failed_probes"], 1);
+
+    bench.simulator.script(Provider::OpenAi, Behaviour::default());
+    let calls = bench.simulator.counts(Provider::OpenAi).arrived;
+    let hold = bench.simulator.hold(Provider::OpenAi);
+    let request = bench.chat(&ask(MODEL, "And now?"));
+    let answer = tokio::spawn(async move { Answer::read(request.send().await.unwrap()).await });
+    bench.simulator.wait_for_calls(Provider::OpenAi, calls + 1).await;
+    assert!(worst().await["doing"].as_str().unwrap().contains("the probe is under way"), "{}", worst().await);
+    drop(hold);
+    answer.await.unwrap().ok();
+    bench.idle().await;
+    let overview = bench.shown("/admin/overview").await;
+    assert_eq!(overview["well"], true, "{overview}");
+}
+
+/// Lets the longest cool-down of so many seconds pass at once.
+async fn past_the_cool_down(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
 async fn without_any_key_nothing_is_well() {
     let bench = Bench::with(Setting { without_key: &Provider::ALL, ..Setting::default() }).await;
     let severity = async || {

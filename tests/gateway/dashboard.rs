@@ -1,12 +1,34 @@
 //! The dashboard, as an operator uses it: in a real browser.
 
-use aipipe::simulator::Provider;
+use aipipe::simulator::{Behaviour, Provider};
 use serde_json::json;
 
 use crate::browser::Browser;
 use crate::support::{Answer, Bench, SECRET, ask};
 
 const KEY: &str = "sk-own-key-that-nobody-may-read-abcd";
+
+#[tokio::test]
+async fn a_circuit_on_trial_is_no_all_is_well() {
+    let Some(browser) = Browser::start().await else { return };
+    let bench = Bench::start().await;
+    bench.simulator.script(Provider::OpenAi, Behaviour::status(500));
+    for number in 0..6 {
+        bench.refused(&ask("openai/gpt-4o-mini", &format!("Question {number}"))).await;
+    }
+    browser.open(&bench.url("/admin/")).await;
+    browser.type_into("#secret", SECRET).await;
+    browser.click("#login button").await;
+    // The cool-down is at most five seconds long.
+    browser.wait("document.querySelector('#verdict.recovering')?.textContent === 'One thing is recovering'").await;
+    browser.wait_for_text("#conditions li.recovering", "on trial").await;
+    browser.wait_for_text("#conditions li.recovering", "the next request is the probe").await;
+    let calls = bench.shown("/admin/providers/openai").await["reach"]["calls"].as_u64().unwrap();
+    let row = "[...document.querySelectorAll('#latency-rows tr')].find(row => row.textContent.startsWith('openai'))";
+    let cells = browser.value(&format!("[...{row}.children].slice(12, 15).map(cell => cell.textContent)")).await;
+    assert_eq!(cells, serde_json::json!([format!("{calls}"), format!("{calls}"), format!("{calls} of {calls}")]));
+    browser.close().await;
+}
 
 #[tokio::test]
 async fn an_operator_signs_in_restarts_an_actor_sets_a_budget_adds_a_key_and_watches_a_request() {

@@ -1,7 +1,7 @@
 //! Providers fail: the client gets its answer from another, or is told in its own dialect what was wrong and what to do.
 
 use aipipe::simulator::{Behaviour, Provider};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Answer, Bench, Setting, ask, ask_stream};
 
@@ -153,6 +153,40 @@ async fn what_does_not_fit_goes_to_a_model_with_more_room() {
     let answer = bench.answered(&body).await;
     assert_eq!((answer.header("x-aipipe-provider"), answer.header("x-aipipe-attempts")), ("anthropic", "2"));
     assert_eq!(bench.simulator.counts(Provider::OpenAi).arrived, 1);
+}
+
+#[tokio::test]
+async fn a_provider_whose_calls_fail_over_shows_them_though_no_request_fails() {
+    let bench = Bench::start().await;
+    bench.simulator.script_next(Provider::OpenAi, Behaviour::status(500));
+    let mut body = ask(FIRST, "Hello");
+    body["aipipe"] = json!({"models": [SECOND]});
+    bench.answered(&body).await;
+    bench.answered(&ask(FIRST, "Hello again")).await;
+    bench.idle().await;
+    // Counts are published a little after they change.
+    let metrics = loop {
+        let metrics = bench.shown("/admin/metrics").await;
+        if metrics["providers"]["openai"]["calls"] == 2 && metrics["providers"]["anthropic"]["calls"] == 1 {
+            break metrics;
+        }
+    };
+    let provider = bench.shown("/admin/providers/openai").await;
+    let calls = |of: &Value| {
+        ["calls", "failures", "calls_last_minute", "failures_last_minute"].map(|name| of[name].as_u64().unwrap())
+    };
+    assert_eq!(calls(&provider["reach"]), [2, 1, 2, 1], "{provider}");
+    assert_eq!(calls(&provider["models"]["gpt-4o-mini"]), [2, 1, 2, 1], "{provider}");
+    assert_eq!(calls(&metrics["providers"]["openai"]), [2, 1, 2, 1], "{metrics}");
+    assert_eq!(calls(&metrics["providers"]["anthropic"]), [1, 0, 1, 0], "{metrics}");
+    for (series, count) in [
+        (r#"aipipe_attempts_total{provider="openai",model="gpt-4o-mini",outcome="failed"}"#, 1.0),
+        (r#"aipipe_attempts_total{provider="openai",model="gpt-4o-mini",outcome="ok"}"#, 1.0),
+        (r#"aipipe_attempts_total{provider="anthropic",model="claude-haiku-4-5",outcome="ok"}"#, 1.0),
+        (r#"aipipe_requests_total{provider="openai",model="gpt-4o-mini",outcome="failed"}"#, 0.0),
+    ] {
+        assert_eq!(bench.metric(series).await, count, "{series}");
+    }
 }
 
 #[tokio::test]

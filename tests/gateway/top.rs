@@ -33,6 +33,7 @@ async fn one_frame_tells_what_is_wrong_who_serves_and_what_it_costs() {
     for words in [
         ["AiPipe", "not well"],
         ["openai", "OPEN"],
+        ["openai", "    5    5    5 "],
         ["anthropic", "closed"],
         ["anthropic", "  anthropic"],
         ["anthropic/claude-haiku-4-5", "ok"],

@@ -1,5 +1,6 @@
 //! Traces as a collector receives them: OTLP over HTTP, with the attributes of the conventions for generative AI.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -85,9 +86,13 @@ fn attributes(pairs: &[KeyValue]) -> Value {
 
 /// A gateway that sends its spans when it ends.
 async fn bench(address: &str, more: &[(&str, &str)]) -> Bench {
+    configured("", address, more).await
+}
+
+async fn configured(file: &str, address: &str, more: &[(&str, &str)]) -> Bench {
     let mut environment = vec![("OTEL_EXPORTER_OTLP_ENDPOINT", address), ("OTEL_BSP_SCHEDULE_DELAY", "3600000")];
     environment.extend_from_slice(more);
-    Bench::with(Setting { environment: &environment, ..Setting::default() }).await
+    Bench::with(Setting { file, environment: &environment, ..Setting::default() }).await
 }
 
 /// What a provider was told of the trace.
@@ -285,4 +290,152 @@ async fn what_a_collector_does_not_take_is_counted() {
     bench.answered(&ask(model(Provider::OpenAi), "What is a heliostat?")).await;
     assert_eq!(bench.metric("aipipe_spans_total{result=\"dropped\"}").await, 4.0);
     assert_eq!(bench.metric("aipipe_spans_total{result=\"exported\"}").await, 0.0);
+}
+
+/// Permits what is said to be told.
+const PERMITTED: &str = "[telemetry]\ncontent = true\n";
+
+/// The messages that a request's span carries.
+fn messages(span: &Span, name: &str) -> Value {
+    let told = attributes(&span.attributes);
+    told.get(name).map_or(Value::Null, |text| serde_json::from_str(text.as_str().unwrap()).unwrap())
+}
+
+/// The text of an answer in any dialect, whole or streamed.
+fn text_of(answer: &Answer) -> String {
+    let places = [
+        "/choices/0/message/content",
+        "/choices/0/delta/content",
+        "/content/0/text",
+        "/delta/text",
+        "/delta",
+        "/candidates/0/content/parts/0/text",
+        "/output/0/content/0/text",
+        "/output/1/content/0/text",
+    ];
+    let whole = std::iter::once(answer.text.as_str());
+    let events = answer.text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let read = whole.chain(events).filter_map(|text| serde_json::from_str::<Value>(text).ok());
+    read.filter_map(|json| places.iter().find_map(|place| json.pointer(place)?.as_str().map(str::to_owned))).collect()
+}
+
+#[tokio::test]
+async fn what_is_said_is_told_where_configuration_and_tenant_both_ask_for_it() {
+    let (collector, address) = Collector::start(StatusCode::OK).await;
+    let bench = configured(PERMITTED, &address, &[]).await;
+    bench.put_tenant("default", &json!({"telemetry_content": true})).await;
+    let chat = ask(model(Provider::OpenAi), PROMPT);
+    let mut elsewhere = ask_stream(model(Provider::Anthropic), PROMPT);
+    elsewhere["messages"] = json!([{"role": "system", "content": "Be brief."}, {"role": "user", "content": PROMPT}]);
+    let mut message = ask(model(Provider::Anthropic), PROMPT);
+    message["max_tokens"] = json!(100);
+    let mut message_stream = message.clone();
+    message_stream["stream"] = json!(true);
+    let response = json!({"model": model(Provider::OpenAi), "input": PROMPT});
+    let mut response_stream = response.clone();
+    response_stream["stream"] = json!(true);
+    let translated = json!({"model": model(Provider::Gemini), "input": PROMPT, "stream": true});
+    let contents = json!({"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]});
+    let gemini = |way: &str| format!("/v1beta/models/{}:{way}", model(Provider::Gemini));
+    let (generate, stream) = (gemini("generateContent"), gemini("streamGenerateContent?alt=sse"));
+    let mut answers = Vec::new();
+    for (path, body) in [
+        ("/v1/chat/completions", &chat),
+        // From the cache.
+        ("/v1/chat/completions", &chat),
+        ("/v1/chat/completions", &elsewhere),
+        ("/v1/messages", &message),
+        ("/v1/messages", &message_stream),
+        ("/v1/responses", &response),
+        ("/v1/responses", &response_stream),
+        ("/v1/responses", &translated),
+        (&*generate, &contents),
+        (&*stream, &contents),
+    ] {
+        answers.push(text_of(&Answer::read(bench.post(path, body).send().await.unwrap()).await.ok()));
+    }
+    bench.idle().await;
+    bench.gateway.clone().shut_down().await;
+
+    let spans = collector.of_kind(SpanKind::Server);
+    assert_eq!(spans.len(), 10);
+    for (number, (span, answer)) in spans.iter().zip(&answers).enumerate() {
+        let asked = messages(span, "gen_ai.input.messages");
+        let user = json!({"role": "user", "parts": [{"type": "text", "content": PROMPT}]});
+        assert_eq!(asked.as_array().unwrap().last(), Some(&user), "{number}: {asked}");
+        let said = messages(span, "gen_ai.output.messages");
+        let [only] = said.as_array().unwrap().as_slice() else { panic!("{number}: {said}") };
+        assert_eq!((&only["role"], &only["finish_reason"]), (&json!("assistant"), &json!("stop")), "{number}: {said}");
+        let text: String =
+            only["parts"].as_array().unwrap().iter().filter_map(|part| part["content"].as_str()).collect();
+        assert!(!text.is_empty() && text == *answer, "{number}: {text} {answer}");
+        assert!(attributes(&span.attributes).get("aipipe.input.cut_bytes").is_none());
+    }
+    let system = json!({"role": "system", "parts": [{"type": "text", "content": "Be brief."}]});
+    assert_eq!(messages(&spans[2], "gen_ai.input.messages")[0], system);
+    for span in collector.of_kind(SpanKind::Client) {
+        let told = attributes(&span.attributes).to_string();
+        assert!(!told.contains("heliotrope"), "a request's own span carries it, once: {told}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_what_is_said_is_told_unless_both_say_so_and_nowhere_else_ever() {
+    for (file, policy) in [("", json!({"telemetry_content": true})), (PERMITTED, json!({}))] {
+        let (collector, address) = Collector::start(StatusCode::OK).await;
+        let bench = configured(file, &address, &[]).await;
+        bench.put_tenant("default", &policy).await;
+        bench.answered(&ask(model(Provider::OpenAi), PROMPT)).await;
+        bench.answered(&ask_stream(model(Provider::OpenAi), PROMPT)).await;
+        bench.idle().await;
+        bench.gateway.clone().shut_down().await;
+        for span in collector.spans() {
+            let told = attributes(&span.attributes).to_string();
+            assert!(!told.contains("heliotrope") && !told.contains("messages"), "{told}");
+        }
+    }
+    let (_, address) = Collector::start(StatusCode::OK).await;
+    let bench = configured(PERMITTED, &address, &[]).await;
+    bench.put_tenant("default", &json!({"telemetry_content": true})).await;
+    bench.answered(&ask(model(Provider::OpenAi), PROMPT)).await;
+    bench.idle().await;
+    for path in
+        ["/admin/requests", "/admin/overview", "/admin/metrics", "/admin/actors", "/admin/tenants/default/stats"]
+    {
+        assert!(!bench.shown(path).await.to_string().contains("heliotrope"), "{path}");
+    }
+    let metrics = bench.client.get(bench.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(!metrics.contains("heliotrope"));
+    bench.gateway.clone().shut_down().await;
+    let mut kept: Vec<PathBuf> = bench.files().into_iter().map(|(file, _)| file.into()).collect();
+    while let Some(place) = kept.pop() {
+        if place.is_dir() {
+            kept.extend(std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let bytes = std::fs::read(&place).unwrap();
+        assert!(!bytes.windows(10).any(|window| window == b"heliotrope"), "{}", place.display());
+    }
+}
+
+#[tokio::test]
+async fn a_long_prompt_is_cut_and_a_broken_answer_is_told_as_far_as_it_came() {
+    let (collector, address) = Collector::start(StatusCode::OK).await;
+    let bench = configured(PERMITTED, &address, &[]).await;
+    bench.put_tenant("default", &json!({"telemetry_content": true})).await;
+    let long = format!("{PROMPT} {}", "It turns. ".repeat(10_000));
+    bench.answered(&ask(model(Provider::OpenAi), &long)).await;
+    bench.simulator.script(Provider::OpenAi, Behaviour::BreaksAfter(2));
+    let broken = bench.answered(&ask_stream(model(Provider::OpenAi), PROMPT)).await;
+    bench.idle().await;
+    bench.gateway.clone().shut_down().await;
+    let spans = collector.of_kind(SpanKind::Server);
+    let asked = messages(&spans[0], "gen_ai.input.messages");
+    let kept = asked[0]["parts"][0]["content"].as_str().unwrap();
+    assert!(long.starts_with(kept) && (30_000..32_768).contains(&kept.len()), "{}", kept.len());
+    let cut = attributes(&spans[0].attributes)["aipipe.input.cut_bytes"].as_u64().unwrap();
+    assert_eq!(cut as usize + kept.len(), long.len());
+    let said = messages(&spans[1], "gen_ai.output.messages");
+    assert_eq!(said[0]["finish_reason"], "error", "{said}");
+    assert_eq!(said[0]["parts"][0]["content"], broken.streamed(), "{said}");
 }

@@ -7,7 +7,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Row, Table, Widget};
 
-use super::view::{Actor, Aggregate, Condition, Overview, Percentiles, Request, Seen};
+use super::view::{Actor, Aggregate, Calls, Condition, Overview, Percentiles, Request, Seen};
 
 /// Lines of conditions; where they are not enough, the last one says how many are missing.
 const CONDITION_LINES: usize = 5;
@@ -64,11 +64,13 @@ impl Widget for Screen<'_> {
 impl Screen<'_> {
     fn title(&self, at: &str, overview: &Overview, trouble: Option<&str>) -> Line<'static> {
         let grave = overview.conditions.iter().filter(|condition| condition.severity != "notice").count();
+        let is_recovering = overview.conditions.first().is_some_and(|worst| worst.severity == "recovering");
+        let (how, style) = if is_recovering { ("recovering", DOUBTFUL) } else { ("not well", BAD) };
         let (verdict, style) = match (trouble, overview.well, grave) {
             (Some(trouble), _, _) => (format!("not reached: {trouble}"), BAD),
             (None, true, _) => ("all is well".to_owned(), GOOD),
-            (None, false, 1) => ("one thing is not well".to_owned(), BAD),
-            (None, false, count) => (format!("{count} things are not well"), BAD),
+            (None, false, 1) => (format!("one thing is {how}"), style),
+            (None, false, count) => (format!("{count} things are {how}"), style),
         };
         let up = span(overview.uptime_seconds);
         Line::from(vec![
@@ -99,6 +101,7 @@ fn conditions(all: &[Condition], now: Timestamp, width: usize) -> Vec<Line<'stat
         let (mark, style) = match condition.severity.as_str() {
             "critical" => ("!!", BAD),
             "warning" => ("! ", DOUBTFUL),
+            "recovering" => ("~ ", DOUBTFUL),
             _ => ("  ", QUIET),
         };
         let age = condition.since.map(|since| (now.as_second() - since.as_second()).max(0).unsigned_abs());
@@ -125,25 +128,28 @@ fn providers_of(overview: &Overview) -> Table<'static> {
     let rows = overview.providers.iter().map(|provider| {
         let (circuit, style) = match provider.circuit.as_deref() {
             Some("closed") => ("closed", GOOD),
-            Some("half_open") => ("half open", DOUBTFUL),
+            Some("half_open") => ("half", DOUBTFUL),
             Some("open") => ("OPEN", BAD),
             _ => ("off", QUIET),
         };
         let gathered = overview.metrics.providers.get(&provider.name).cloned().unwrap_or_default();
+        let Calls { calls, failures, failures_last_minute } = provider.reach.unwrap_or_default();
+        let failed = |count: u64| right(short(count)).style(if count > 0 { DOUBTFUL } else { Style::new() });
         Row::new([
             Span::raw(provider.name.clone()).into(),
             Span::styled(circuit, style).into(),
             right(provider.in_flight),
             right(provider.queue_depth),
-            right(gathered.requests),
-            right(gathered.errors),
+            right(short(calls)),
+            failed(failures),
+            failed(failures_last_minute),
             right(percentile(&gathered.latency_ms, gathered.latency_ms.p95)),
             right(money(&gathered.cost_usd)),
         ])
     });
-    let widths = [10, 9, 4, 4, 6, 5, 5, 7].map(Constraint::Length);
+    let widths = [10, 6, 3, 4, 6, 4, 4, 5, 7].map(Constraint::Length);
     let heading = ["provider", "circuit"].map(Line::from).into_iter();
-    let heading = heading.chain(["fly", "wait", "asked", "fail", "p95", "USD"].map(right));
+    let heading = heading.chain(["fly", "wait", "calls", "fail", "1min", "p95", "USD"].map(right));
     Table::new(rows, widths).header(Row::new(heading).style(HEADING))
 }
 
@@ -239,6 +245,15 @@ fn right(text: impl ToString) -> Line<'static> {
     Line::from(text.to_string()).right_aligned()
 }
 
+/// A count in at most four characters.
+fn short(count: u64) -> String {
+    match count {
+        0..10_000 => count.to_string(),
+        10_000..1_000_000 => format!("{}k", count / 1_000),
+        _ => format!("{}M", count / 1_000_000),
+    }
+}
+
 /// Cents and their hundredths, cut off; the exact figures stand in the ledger.
 fn money(usd: &str) -> String {
     let (whole, rest) = usd.split_once('.').unwrap_or((usd, ""));
@@ -294,12 +309,24 @@ mod tests {
             "one thing is not well",
             "!! openai: circuit open because of unreachable for 4 min",
             "   requests go elsewhere;",
-            "anthropic  closed       0    0      7     0   124  0.0011 ",
-            "openai     OPEN",
+            "openai     OPEN     0    0      5    5    5     –  0.0000",
+            "anthropic  closed   0    0      8    0    0   124  0.0011",
             "  openai        1",
             "anthropic/claude-haiku-4-5",
             "q quits",
         ] {
+            assert!(picture.contains(shown), "{shown} is missing in\n{picture}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_trial_is_no_all_is_well() {
+        let mut trial: serde_json::Value = serde_json::from_str(RECORDED).unwrap();
+        let condition = &mut trial["overview"]["conditions"][0];
+        condition["severity"] = json!("recovering");
+        condition["what"] = json!("on trial");
+        let picture = picture(80, 24, &trial.to_string());
+        for shown in ["one thing is recovering", "~  openai: on trial for 4 min"] {
             assert!(picture.contains(shown), "{shown} is missing in\n{picture}");
         }
     }

@@ -79,6 +79,16 @@ pub(super) struct Provider {
     pub(super) in_flight: u64,
     #[serde(default)]
     pub(super) queue_depth: u64,
+    /// Absent where the provider is switched off.
+    pub(super) reach: Option<Calls>,
+}
+
+/// Calls of a provider since it started.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(super) struct Calls {
+    pub(super) calls: u64,
+    pub(super) failures: u64,
+    pub(super) failures_last_minute: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

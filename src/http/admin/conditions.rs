@@ -27,6 +27,8 @@ pub(super) enum Severity {
     Critical,
     /// Something is broken and gone around.
     Warning,
+    /// Something was broken and is on trial: one call at a time tells whether it works again.
+    Recovering,
     /// Worth knowing.
     Notice,
 }
@@ -185,17 +187,29 @@ fn provider(gateway: &Gateway, provider: &Provider, found: &mut Vec<Condition>) 
 
 fn circuit(subject: &str, view: &HealthView, open: Severity, found: &mut Vec<Condition>) {
     let because = view.open_because.unwrap_or("failures");
+    let tried = match view.failed_probes.unwrap_or_default() {
+        0 => String::new(),
+        1 => "; one probe has failed".to_owned(),
+        many => format!("; {many} probes have failed"),
+    };
     match view.circuit {
         Circuit::Open => {
             let seconds = view.open_for_ms.unwrap_or_default().div_ceil(1_000);
             let condition = Condition::new(open, "circuit_open", subject);
-            let condition = condition.what(format!("circuit open because of {because}")).since(view.open_since);
+            let condition = condition.what(format!("circuit open because of {because}{tried}")).since(view.open_since);
             found.push(condition.doing(format!("requests go elsewhere; one probe goes out in {seconds} s")));
         }
         Circuit::HalfOpen => {
-            let condition = Condition::new(Severity::Notice, "circuit_half_open", subject);
-            let condition = condition.what(format!("circuit half open after {because}")).since(view.open_since);
-            found.push(condition.doing("the next request is the probe; if it succeeds the circuit closes"));
+            let condition = Condition::new(Severity::Recovering, "circuit_half_open", subject);
+            let what = format!("on trial, circuit half open after {because}{tried}");
+            let condition = condition.what(what).since(view.open_since);
+            let probe = if view.probing { "the probe is under way" } else { "the next request is the probe" };
+            let wait = view.next_cool_down.unwrap_or_default().as_secs();
+            let doing = format!(
+                "tries one call at a time, all others go elsewhere: {probe}; its success closes the circuit, its failure puts off the \
+                 next by up to {wait} s"
+            );
+            found.push(condition.doing(doing));
         }
         Circuit::Closed if view.rate.penalty >= NOTICEABLE_PENALTY => {
             let condition = Condition::new(Severity::Notice, "penalty", subject);

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{input, schema};
 use crate::gateway::Gateway;
 
-/// Percentiles with their samples, cost, tokens and queue depth, as a whole and by provider and model.
+/// Percentiles with their samples, cost, tokens, calls and queue depth, as a whole and by provider and model.
 #[utoipa::path(get, path = "/admin/metrics", tag = "health", responses((status = 200, body = schema::Metrics)))]
 pub(super) async fn summary(State(gateway): State<Arc<Gateway>>) -> Response {
     input::answer(StatusCode::OK, Ok(view(&gateway)))
@@ -30,6 +30,11 @@ pub(super) fn view(gateway: &Gateway) -> Value {
         if let (Some(entry), Some((provider, _))) = (entry.as_object_mut(), live.get(name.as_str())) {
             entry.insert("queue_depth".into(), json!(provider.gate().queued()));
             entry.insert("in_flight".into(), json!(provider.gate().in_flight()));
+            let whole = provider.snapshot().reach(provider.moment());
+            entry.insert("calls".into(), json!(whole.calls));
+            entry.insert("failures".into(), json!(whole.failures));
+            entry.insert("calls_last_minute".into(), json!(whole.calls_last_minute));
+            entry.insert("failures_last_minute".into(), json!(whole.failures_last_minute));
         }
         providers.insert(name, entry);
     }

@@ -56,6 +56,8 @@ shapes! {
         exploration: Option<f64>,
         /// Another policy that a share of its requests is also weighed under, without effect.
         shadow: Option<ShadowPolicy>,
+        /// Whether the spans of its requests carry prompts and answers, where `telemetry.content` permits it; `false` where absent.
+        telemetry_content: Option<bool>,
     }
 
     /// A second policy. What is left out is as the tenant has it.
@@ -177,6 +179,7 @@ shapes! {
         learning: bool,
         exploration: f64,
         shadow: Option<ShadowPolicy>,
+        telemetry_content: bool,
         created_at: Option<Instant>,
         updated_at: Option<Instant>,
     }
@@ -198,6 +201,7 @@ shapes! {
         learning: bool,
         exploration: f64,
         shadow: Option<ShadowPolicy>,
+        telemetry_content: bool,
         created_at: Option<Instant>,
         updated_at: Option<Instant>,
         spent: Spent,
@@ -439,12 +443,20 @@ shapes! {
         open_since: Option<Instant>,
         open_for_ms: Option<u64>,
         open_because: Option<String>,
+        /// Probes that failed since it opened first.
+        failed_probes: Option<u64>,
+        /// Whether a probe is under way.
+        probing: bool,
         ok: u64,
         failed: u64,
         success_rate: f64,
         penalty: f64,
+        /// Since the process started; of a provider, all its models together.
         calls: u64,
+        /// Of them, failed, also where another model then answered.
         failures: u64,
+        calls_last_minute: u64,
+        failures_last_minute: u64,
         cost_usd: Usd,
         tokens: TokenCounts,
         latency_ms: f64,
@@ -482,6 +494,14 @@ shapes! {
         queue_depth: Option<u64>,
         /// Of a provider.
         in_flight: Option<u64>,
+        /// Of a provider, since the process started.
+        calls: Option<u64>,
+        /// Of its calls, failed, also where another model then answered.
+        failures: Option<u64>,
+        /// Of a provider.
+        calls_last_minute: Option<u64>,
+        /// Of a provider.
+        failures_last_minute: Option<u64>,
     }
 
     /// An actor of the tree.

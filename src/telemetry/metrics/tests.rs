@@ -183,6 +183,7 @@ fn every_metric_is_there_with_its_type_and_nothing_else() {
         [
             ("aipipe_actor_mailbox_depth", "gauge"),
             ("aipipe_actor_restarts_total", "counter"),
+            ("aipipe_attempts_total", "counter"),
             ("aipipe_build_info", "gauge"),
             ("aipipe_cache_requests_total", "counter"),
             ("aipipe_cost_usd_total", "counter"),
@@ -255,7 +256,8 @@ fn what_the_catalogue_does_not_know_is_other() {
         (r#"aipipe_requests_total{provider="openai",model="other",outcome="ok"}"#, "3"),
         (r#"aipipe_requests_total{provider="other",model="other",outcome="ok"}"#, "3"),
     ]);
-    let answered = read.samples.keys().filter(|series| series.contains(r#"outcome="ok""#));
+    let of_requests = read.samples.keys().filter(|series| series.starts_with("aipipe_requests_total"));
+    let answered = of_requests.filter(|series| series.contains(r#"outcome="ok""#));
     assert_eq!(answered.count(), 2);
     assert!(read.samples.keys().all(|series| !series.contains("tenant=")));
 }

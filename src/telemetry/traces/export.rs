@@ -14,6 +14,7 @@ use prost::Message;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 
+use super::Queued;
 use super::span::text;
 use crate::config::Traces;
 use crate::providers::Auth;
@@ -22,6 +23,9 @@ use crate::upstream::client::{Call, Client, MAX_ERROR_BYTES, read_body};
 
 /// Waits before a batch is sent again, where the collector says that it may take it later.
 const RETRY_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9)];
+
+/// The most bytes of one request, where more than one span is in it: what collectors take by default.
+const MOST_REQUEST_BYTES: usize = 4 << 20;
 
 /// Why a batch did not arrive.
 struct Failed {
@@ -46,19 +50,20 @@ impl Exporter {
     }
 
     /// Sends batches until it is told to close and the queue is empty.
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Span>, closing: Arc<Notify>) {
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Queued>, closing: Arc<Notify>) {
         let mut goes_on = true;
         while goes_on {
             let mut batch = Vec::new();
             goes_on = self.gather(&mut queue, &closing, &mut batch).await;
-            if !batch.is_empty() {
-                self.deliver(batch).await;
+            while !batch.is_empty() {
+                let portion = portion(&batch);
+                self.deliver(batch.drain(..portion).collect()).await;
             }
         }
     }
 
     /// Waits for a full batch, or for what came within the delay; `false` where nothing will follow.
-    async fn gather(&self, queue: &mut mpsc::Receiver<Span>, closing: &Notify, batch: &mut Vec<Span>) -> bool {
+    async fn gather(&self, queue: &mut mpsc::Receiver<Queued>, closing: &Notify, batch: &mut Vec<Queued>) -> bool {
         let delay = sleep(self.settings.delay);
         tokio::pin!(delay);
         while batch.len() < self.settings.max_batch {
@@ -76,9 +81,9 @@ impl Exporter {
         true
     }
 
-    async fn deliver(&mut self, spans: Vec<Span>) {
-        let count = spans.len() as u64;
-        let body = self.request(spans);
+    async fn deliver(&mut self, batch: Vec<Queued>) {
+        let count = batch.len() as u64;
+        let body = self.request(batch.into_iter().map(|queued| queued.span).collect());
         let mut waits = RETRY_WAITS.iter();
         let sent = loop {
             match (self.post(&body).await, waits.next()) {
@@ -136,6 +141,16 @@ impl Exporter {
         let late = || Failed { why: "no answer in time".to_owned(), may_pass: true };
         timeout(self.settings.timeout, answer).await.unwrap_or_else(|_| Err(late()))
     }
+}
+
+/// How many spans from the beginning of a batch make one request; at least one.
+fn portion(batch: &[Queued]) -> usize {
+    let mut bytes = 0;
+    let fits = batch.iter().take_while(|queued| {
+        bytes += queued.span.encoded_len();
+        bytes <= MOST_REQUEST_BYTES
+    });
+    fits.count().max(1)
 }
 
 /// The protocol's list of statuses after which a client may send again.

@@ -7,12 +7,14 @@
 //! its exporter brings an HTTP client of its own.
 //!
 //! Names of attributes follow the semantic conventions for HTTP and for generative AI; what is AiPipe's own begins with `aipipe.`
-//! ([`span`]). Prompts, answers and keys are never among them.
+//! ([`span`]). Keys are never among them; prompts and answers only where the configuration and the tenant ask for it ([`content`]).
 
+mod content;
 mod context;
 mod export;
 mod span;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,16 +27,23 @@ use tokio::time::timeout;
 use super::metrics::Meters;
 use crate::config::{Sampler, Traces};
 use crate::upstream::client::Client;
+use content::Content;
 use context::TraceContext;
 
+pub use content::{MOST_BYTES, Transcript};
 pub use context::SpanId;
 pub use span::{Call, Entry, RequestSpan};
+
+/// The most bytes of prompts and answers in the queue; beyond it spans go without.
+const MOST_QUEUED_CONTENT: usize = 16 << 20;
 
 /// Makes spans and hands them to the task that sends them.
 #[derive(Debug)]
 pub struct Tracer {
     sampler: Sampler,
-    queue: mpsc::Sender<Span>,
+    queue: mpsc::Sender<Queued>,
+    /// Bytes of prompts and answers in the queue.
+    content: Arc<AtomicUsize>,
     dropped: Counter,
     closing: Arc<Notify>,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -49,7 +58,8 @@ impl Tracer {
         let dropped = counters.dropped.clone();
         let exporter = export::Exporter::new(settings.clone(), client, counters);
         let task = tokio::spawn(exporter.run(spans, closing.clone()));
-        Arc::new(Self { sampler: settings.sampler, queue, dropped, closing, task: Mutex::new(Some(task)) })
+        let (sampler, content, task) = (settings.sampler, Arc::default(), Mutex::new(Some(task)));
+        Arc::new(Self { sampler, queue, content, dropped, closing, task })
     }
 
     /// Sends what is queued and ends; what is not sent within `patience` is lost.
@@ -63,8 +73,14 @@ impl Tracer {
         }
     }
 
-    fn finished(&self, span: Span) {
-        if self.queue.try_send(span).is_err() {
+    fn finished(&self, mut span: Span, content: Option<Content>) {
+        let share = content.map(|content| {
+            let share = Share::of(&self.content, content.len());
+            let has_room = self.content.load(Ordering::Relaxed) <= MOST_QUEUED_CONTENT;
+            span.attributes.extend(content.into_attributes(has_room));
+            has_room.then_some(share)
+        });
+        if self.queue.try_send(Queued { span, _content: share.flatten() }).is_err() {
             self.dropped.inc();
         }
     }
@@ -78,6 +94,30 @@ impl Tracer {
             is_sampled: self.sampler.keeps(parent.map(|parent| parent.is_sampled), trace),
             state: parent.and_then(|parent| parent.state.clone()),
         }
+    }
+}
+
+/// A span on its way to the task that sends it.
+#[derive(Debug)]
+struct Queued {
+    span: Span,
+    _content: Option<Share>,
+}
+
+/// So many bytes of prompts and answers are in the queue.
+#[derive(Debug)]
+struct Share(Arc<AtomicUsize>, usize);
+
+impl Share {
+    fn of(all: &Arc<AtomicUsize>, bytes: usize) -> Self {
+        all.fetch_add(bytes, Ordering::Relaxed);
+        Self(all.clone(), bytes)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 

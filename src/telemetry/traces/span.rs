@@ -23,8 +23,9 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, status::StatusCode as SpanStatus};
 use tokio::time::Instant;
 
+use super::content::{Content, Transcript};
 use super::{SpanId, TraceContext, Tracer, new_span_id};
-use crate::dialects::conversation::Stop;
+use crate::dialects::conversation::{Conversation, Stop};
 use crate::providers::Dialect;
 
 /// Longest text that a client chose and that becomes an attribute, in characters.
@@ -78,13 +79,15 @@ pub struct RequestSpan {
 }
 
 /// What is known of the request so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Told {
     name: String,
     attributes: Vec<KeyValue>,
     status: StatusCode,
     /// Whether it ended badly on AiPipe's side.
     is_error: bool,
+    /// What was said, where that is kept.
+    content: Option<Content>,
 }
 
 impl Tracer {
@@ -92,7 +95,7 @@ impl Tracer {
     pub fn request(self: &Arc<Self>, entry: &Entry<'_>) -> Arc<RequestSpan> {
         let parent = TraceContext::from_headers(entry.headers);
         let context = self.context(parent.as_ref());
-        let mut told = Told { name: String::new(), attributes: Vec::new(), status: StatusCode::OK, is_error: false };
+        let mut told = Told { status: StatusCode::OK, ..Told::default() };
         if context.is_sampled {
             told.name = format!("POST {}", entry.route);
             told.attributes = vec![
@@ -136,6 +139,26 @@ impl RequestSpan {
             return;
         }
         self.told().attributes.push(text("gen_ai.request.model", cut(&digest.requested_text)));
+    }
+
+    /// Keeps what is said from here on, beginning with the request; `None` where that cannot be said in any other dialect's words.
+    pub fn keep_content(&self, asked: impl FnOnce() -> Option<Conversation>) {
+        if self.context.is_sampled {
+            let content = Content::asked(asked().as_ref());
+            self.told().content = Some(content);
+        }
+    }
+
+    /// Whether what is said is kept.
+    pub fn keeps_content(&self) -> bool {
+        self.told().content.is_some()
+    }
+
+    /// What the client was answered.
+    pub fn answered(&self, transcript: Transcript) {
+        if let Some(content) = &mut self.told().content {
+            content.answered(transcript);
+        }
     }
 
     /// The client gets an error in place of an answer.
@@ -233,16 +256,21 @@ impl RequestSpan {
         });
     }
 
-    /// Ends a span at this moment.
+    /// Ends the span of a call at this moment.
     fn finish(&self, span: Span) {
+        self.tracer.finished(self.ended(span), None);
+    }
+
+    /// A span that ends at this moment.
+    fn ended(&self, span: Span) -> Span {
         let state = self.context.state.as_ref().and_then(|state| state.to_str().ok()).unwrap_or_default();
-        self.tracer.finished(Span {
+        Span {
             trace_id: self.context.trace.to_vec(),
             trace_state: state.to_owned(),
             flags: 1,
             end_time_unix_nano: self.wall_clock(Instant::now()),
             ..span
-        });
+        }
     }
 
     /// Nanoseconds since 1970, counted from the request's arrival by the clock that never jumps.
@@ -263,8 +291,9 @@ impl Drop for RequestSpan {
         attributes.push(integer("http.response.status_code", told.status.as_u16().into()));
         let code = if told.is_error { SpanStatus::Error } else { SpanStatus::Unset };
         let name = std::mem::take(&mut told.name);
+        let content = told.content.take();
         drop(told);
-        self.finish(Span {
+        let span = self.ended(Span {
             span_id: self.context.span.to_vec(),
             parent_span_id: self.parent.map(|parent| parent.to_vec()).unwrap_or_default(),
             name,
@@ -274,6 +303,7 @@ impl Drop for RequestSpan {
             status: Some(Status { code: code.into(), ..Status::default() }),
             ..Span::default()
         });
+        self.tracer.finished(span, content);
     }
 }
 
@@ -302,14 +332,17 @@ fn provider_name(provider: &str) -> &str {
 }
 
 /// Why an answer ended, in the words of the conventions' schema of messages.
-fn finish_reasons(stop: Stop) -> KeyValue {
-    let reason = match stop {
+pub(super) fn finish_reason(stop: Stop) -> &'static str {
+    match stop {
         Stop::End | Stop::Sequence | Stop::Paused => "stop",
         Stop::ToolUse => "tool_call",
         Stop::Length | Stop::ContextFull => "length",
         Stop::Refusal | Stop::Filtered => "content_filter",
-    };
-    let values = vec![AnyValue { value: Some(Value::StringValue(reason.to_owned())) }];
+    }
+}
+
+fn finish_reasons(stop: Stop) -> KeyValue {
+    let values = vec![AnyValue { value: Some(Value::StringValue(finish_reason(stop).to_owned())) }];
     attribute("gen_ai.response.finish_reasons", Value::ArrayValue(ArrayValue { values }))
 }
 
@@ -334,7 +367,7 @@ pub(super) fn text(key: &str, value: impl Into<String>) -> KeyValue {
     attribute(key, Value::StringValue(value.into()))
 }
 
-fn integer(key: &str, value: u64) -> KeyValue {
+pub(super) fn integer(key: &str, value: u64) -> KeyValue {
     attribute(key, Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX)))
 }
 

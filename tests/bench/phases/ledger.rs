@@ -23,10 +23,10 @@ use crate::prompt::{Wish, whole_answer};
 use crate::report::Figure;
 
 /// Requests come in lots of so many, one with every batch of the writer's: 4,000 a second.
-const LOT: usize = 100;
-const LOTS: usize = 50;
+const LOT: usize = 400;
+const LOTS: usize = 20;
 /// As long as the writer lets records gather.
-const GATHER: Duration = Duration::from_millis(25);
+const GATHER: Duration = Duration::from_millis(100);
 /// A whole segment of the journal, which is left a quarter earlier.
 const FULL_JOURNAL: u64 = 16 << 20;
 
