@@ -32,6 +32,7 @@ mod requests;
 #[cfg(test)]
 mod samples;
 mod seal;
+mod shadow;
 mod spend;
 mod sqlite;
 mod stats;

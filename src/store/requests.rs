@@ -60,6 +60,9 @@ pub struct RequestRow {
     pub tags: Vec<String>,
     /// How the choice was made.
     pub decision: Box<RawValue>,
+    /// The client's request that this call of a second policy's model repeats, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow_of: Option<RequestId>,
 }
 
 /// One upstream call of a row.
@@ -117,6 +120,7 @@ impl RequestRow {
             cache: row.cache("cache")?,
             tags: row.json("tags")?,
             decision: row.json("decision")?,
+            shadow_of: row.get::<_, Option<[u8; 16]>>("shadow_of")?.map(RequestId::from_bytes),
         })
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn opening(number: u128) -> Opening {
         cache: CacheUse::Miss,
         tags: vec!["nightly".into()],
         decision: serde_json::value::to_raw_value(&serde_json::json!({"signal": "scored"})).unwrap().into(),
+        shadow_of: None,
     }
 }
 

@@ -134,6 +134,7 @@ impl Records {
             cache: row.cache,
             tags: row.tags.clone(),
             decision: row.decision.clone().into(),
+            shadow_of: None,
         };
         Self { opening, closing }
     }
