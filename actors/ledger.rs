@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::identity::{ModelId, ProviderId, RequestId, TenantId};
 use crate::money::{NanoUsd, Rates, Tokens};
+use crate::routing::lineup::Lineup;
 
 /// How a request, or one attempt of it, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -231,6 +232,9 @@ pub struct LedgerUnavailable(pub String);
 /// Appends are synchronous and survive `kill -9` once they have returned, since a guard's `drop` cannot await. Settling twice changes
 /// nothing.
 pub trait Ledger: Send + Sync + 'static {
+    /// Records what the decisions of a catalogue have in common, before the first of them. Failure is the implementation's to report.
+    fn introduce(&self, lineup: &Lineup);
+
     /// Records a request before its first dispatch.
     ///
     /// # Errors

@@ -406,7 +406,7 @@ fn a_declared_model_without_figures_gets_the_documented_ones() {
     assert_eq!((priced.context_tokens, priced.max_output_tokens), (32_768, 4_096));
     assert_eq!(priced.rates.unwrap().cache_write, Rate(1_000_000_000));
     let unpriced = config.catalogue.at_provider("local", "unpriced").unwrap();
-    assert!(unpriced.rates.is_none() && !unpriced.auto);
+    assert!(unpriced.rates.is_none() && unpriced.auto, "the decision says why it is not chosen");
     assert_eq!(unpriced.max_output_tokens, 2_000);
 }
 

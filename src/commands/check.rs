@@ -61,7 +61,7 @@ fn report(config: &Config, tenants: usize) -> String {
     }
     let today = day_of(Timestamp::now());
     let models = config.catalogue.models();
-    let candidates = models.iter().filter(|model| model.auto && !model.retired(today)).count();
+    let candidates = models.iter().filter(|model| model.auto && model.rates.is_some() && !model.retired(today)).count();
     lines.push(format!("models          {}, of which {candidates} are candidates for auto", models.len()));
     for (model, day) in config.retiring(today) {
         lines.push(format!("retiring        {}/{} on {day}", model.provider, model.id));

@@ -117,7 +117,7 @@ pub(super) fn model(
         aliases: value_of(&written.aliases).unwrap_or_default(),
         rates,
         quality,
-        auto: value_of(&written.auto).unwrap_or(rates.is_some() && !embeddings),
+        auto: value_of(&written.auto).unwrap_or(!embeddings),
         context_tokens,
         max_output_tokens,
         capabilities,

@@ -37,6 +37,14 @@ impl Dropped {
         value
     }
 
+    /// A penalty; one of 0 is none, and left out.
+    pub(super) fn penalty(&mut self, name: &str, value: Option<f64>) -> Option<f64> {
+        if value == Some(0.0) {
+            self.note(name);
+        }
+        value.filter(|&value| value != 0.0)
+    }
+
     /// For `x-aipipe-dropped`.
     pub(super) fn into_names(self) -> Vec<String> {
         self.0

@@ -3,9 +3,11 @@
 use aipipe_actors::catalogue::Model;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::conversation::{Answer, Conversation, Event};
 use super::progress::Progress;
+use super::scrub;
 
 /// A request in a provider's dialect, ready to be sent.
 #[derive(Debug)]
@@ -90,6 +92,17 @@ pub struct ProviderError {
     pub param: Option<String>,
     /// How long the provider asks to wait, read from the body; headers are read by the upstream client.
     pub retry_after: Option<std::time::Duration>,
+}
+
+impl ProviderError {
+    /// The same without the key that the provider was called with.
+    #[must_use]
+    pub fn without(self, key: Option<&SecretString>) -> Self {
+        match key {
+            Some(key) => Self { message: scrub::without(&self.message, key.expose_secret()), ..self },
+            None => self,
+        }
+    }
 }
 
 /// What an upstream's stream decoder makes of one server-sent event.

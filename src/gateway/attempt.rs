@@ -125,6 +125,8 @@ pub struct Whole {
 pub struct OpenStream {
     /// The rest of the provider's answer; `None` where nothing follows.
     pub response: Option<Response>,
+    /// The key that the provider was called with.
+    pub key: Option<SecretString>,
     /// What has come of an event.
     pub decoder: SseDecoder,
     /// Events that have come and were not looked at.
@@ -218,6 +220,7 @@ impl Attempt<'_> {
     ) -> Result<OpenStream, Failure> {
         let mut stream = OpenStream {
             response: Some(response),
+            key: self.key.clone(),
             decoder: SseDecoder::default(),
             waiting: Vec::new().into_iter(),
             reader,
@@ -269,7 +272,7 @@ impl Attempt<'_> {
             match seen.course {
                 Onward::More => {}
                 Onward::Whole => stream.is_whole = true,
-                Onward::Error(error) => return Err(Failure::refused(&self.model, error)),
+                Onward::Error(error) => return Err(Failure::refused(&self.model, error.without(self.key.as_ref()))),
                 Onward::Malformed(malformed) => return Err(Failure::malformed(&self.model, malformed)),
             }
             if seen.content.is_some() || stream.is_whole {
@@ -300,7 +303,7 @@ impl Attempt<'_> {
             Ok(Ok(body)) => body,
             Ok(Err(_)) | Err(_) => Bytes::new(),
         };
-        let mut error = self.upstream.read_error(status, &body);
+        let mut error = self.upstream.read_error(status, &body, self.key.as_ref());
         error.retry_after = client::retry_after(&headers, Timestamp::now()).or(error.retry_after);
         let mut failure = Failure::refused(&self.model, error);
         let profile = &self.upstream.config.profile;
@@ -341,6 +344,7 @@ impl Attempt<'_> {
         }
         Ok(OpenStream {
             response: None,
+            key: None,
             decoder: SseDecoder::default(),
             waiting: Vec::new().into_iter(),
             reader: Box::new(reader),
@@ -382,7 +386,7 @@ impl Attempt<'_> {
 
     fn no_answer(&self, error: AnswerError) -> Failure {
         match error {
-            AnswerError::Provider(error) => Failure::refused(&self.model, error),
+            AnswerError::Provider(error) => Failure::refused(&self.model, error.without(self.key.as_ref())),
             AnswerError::Malformed(malformed) => Failure::malformed(&self.model, malformed),
         }
     }

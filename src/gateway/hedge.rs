@@ -48,7 +48,8 @@ impl<'a> Journey<'a> {
     ) -> Raced<'a> {
         let delay = self.hedge_after(&first.attempt.model, client, course);
         let raced = match delay {
-            Some(delay) => self.hedged(first, outgoing, client, course, delay).await,
+            // In a box, as are the other detours: a future is as large as its longest way, and each request moves all of it.
+            Some(delay) => Box::pin(self.hedged(first, outgoing, client, course, delay)).await,
             None => {
                 let began = first.attempt.stream(outgoing, client).await;
                 Raced { runner: first, began }

@@ -99,7 +99,7 @@ impl Gateway {
         };
         journey.search.rehearsal.clone_from(&rehearsal);
         let course = Course::new(self.clone(), tenant.clone(), digest.clone(), arrival, (presence, held));
-        let result = journey.travel(course.traced(span).rehearsed(rehearsal)).await;
+        let result = journey.travel(&mut Some(course.traced(span).rehearsed(rehearsal))).await;
         if let (Some(understudy), Ok(answered)) = (understudy, &result) {
             understudy.go_on(self, &tenant, answered);
         }
@@ -138,10 +138,9 @@ enum Turn {
 }
 
 impl<'a> Journey<'a> {
-    async fn travel(mut self, course: Course) -> Result<Answered, Refusal> {
-        let mut course = Some(course);
-        let result = self.advance(&mut course).await;
-        if let (Err(refusal), Some(course)) = (&result, &mut course) {
+    async fn travel(&mut self, course: &mut Option<Course>) -> Result<Answered, Refusal> {
+        let result = self.advance(course).await;
+        if let (Err(refusal), Some(course)) = (&result, course) {
             let shared = self
                 .failure
                 .as_ref()

@@ -8,6 +8,7 @@ use aipipe_actors::ledger::Outcome;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use reqwest::Response;
+use secrecy::SecretString;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::attempt::{Attempt, OpenStream, Patience};
@@ -29,6 +30,8 @@ const LINGER: Duration = Duration::from_secs(1);
 pub struct Relay {
     /// `None` when the answer has ended.
     response: Option<Response>,
+    /// The key that the provider was called with.
+    key: Option<SecretString>,
     decoder: SseDecoder,
     waiting: std::vec::IntoIter<RawEvent>,
     reader: Box<dyn StreamReading>,
@@ -76,11 +79,12 @@ impl Relay {
         surface: &'static dyn ClientSurface,
         rescue: Option<Rescue>,
     ) -> Self {
-        let OpenStream { response, decoder, waiting, reader, begun, is_whole } = stream;
+        let OpenStream { response, key, decoder, waiting, reader, begun, is_whole } = stream;
         let dialect = course.digest().dialect;
         let overheard = course.confidant().map(|span| Overheard::new(span.clone(), dialect));
         let mut relay = Self {
             response,
+            key,
             decoder,
             waiting,
             reader,
@@ -133,7 +137,7 @@ impl Relay {
                         self.state = State::Broken(failure);
                     }
                 }
-                State::Broken(failure) => self.mend(failure, &mut out).await,
+                State::Broken(failure) => Box::pin(self.mend(failure, &mut out)).await,
             }
             if let Some(bytes) = joined(out) {
                 self.told = Instant::now();
@@ -162,8 +166,9 @@ impl Relay {
             out.push(told.unwrap_or_else(|| self.surface.error_event(&error, id)));
             return;
         };
-        let OpenStream { response, decoder, waiting, reader, begun, is_whole } = stream;
-        (self.response, self.decoder, self.waiting, self.reader) = (response, decoder, waiting, reader);
+        let OpenStream { response, key, decoder, waiting, reader, begun, is_whole } = stream;
+        (self.response, self.key) = (response, key);
+        (self.decoder, self.waiting, self.reader) = (decoder, waiting, reader);
         (self.model, self.meter, self.patience) = (model, meter, patience);
         self.waiting_since = None;
         out.extend(begun);
@@ -231,7 +236,9 @@ impl Relay {
                     self.complete(out);
                     return Ok(());
                 }
-                Onward::Error(error) => return Err(Failure::refused(&self.model, error)),
+                Onward::Error(error) => {
+                    return Err(Failure::refused(&self.model, error.without(self.key.as_ref())));
+                }
                 Onward::Malformed(malformed) => return Err(Failure::malformed(&self.model, malformed)),
             }
         }

@@ -53,7 +53,7 @@ pub(super) fn refused_call(tenant: &Live, error: CallError) -> Refusal {
     match error {
         _ if tenant.is_removed() => Refusal::tenant(&TenantError::Unknown),
         CallError::Full => Refusal::tenant_overloaded(),
-        CallError::Unavailable => Refusal::unavailable("the tenant's actor does not answer; it is being restarted"),
+        CallError::Unavailable => Refusal::unavailable("an actor that this request needs is being restarted"),
     }
 }
 

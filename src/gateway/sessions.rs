@@ -4,27 +4,27 @@
 use aipipe_actors::catalogue::Capability;
 use aipipe_actors::routing::conversation::{ConversationKey, Turn};
 use aipipe_actors::routing::digest::Requested;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::refusal::Refusal;
 use crate::dialects::client::Facts;
 use crate::dialects::scan::PromptHasher;
 
-const NAMED: &str = "x-aipipe-session";
+static NAMED: HeaderName = HeaderName::from_static("x-aipipe-session");
 /// Longest name of a conversation in bytes.
 const MAX_BYTES: usize = 256;
 
 /// Headers in which harnesses send their session: Claude Code; Codex (both spellings, and its threads); OpenCode; what several of them
 /// send to routers; Grok's clients.
-const HARNESSES: [&str; 8] = [
-    "x-claude-code-session-id",
-    "session_id",
-    "session-id",
-    "thread-id",
-    "x-opencode-session",
-    "x-session-affinity",
-    "x-session-id",
-    "x-grok-conv-id",
+static HARNESSES: [HeaderName; 8] = [
+    HeaderName::from_static("x-claude-code-session-id"),
+    HeaderName::from_static("session_id"),
+    HeaderName::from_static("session-id"),
+    HeaderName::from_static("thread-id"),
+    HeaderName::from_static("x-opencode-session"),
+    HeaderName::from_static("x-session-affinity"),
+    HeaderName::from_static("x-session-id"),
+    HeaderName::from_static("x-grok-conv-id"),
 ];
 
 /// What a client's headers call the conversation.
@@ -42,14 +42,14 @@ impl Session {
     /// # Errors
     /// [`Refusal`] where `X-AiPipe-Session` is empty, too long or not printable ASCII.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let named = headers.get(NAMED).map(|value| {
+        let named = headers.get(&NAMED).map(|value| {
             let text = value.to_str().ok().map(str::trim);
             text.filter(|text| (1..=MAX_BYTES).contains(&text.len())).map(str::to_owned).ok_or_else(|| {
                 let message = format!("the header {NAMED} takes 1 to {MAX_BYTES} bytes of printable ASCII");
-                Refusal::invalid(Some(NAMED), message)
+                Refusal::invalid(Some(NAMED.as_str()), message)
             })
         });
-        let harness = HARNESSES.iter().find_map(|name| headers.get(*name)?.to_str().ok().map(str::to_owned));
+        let harness = HARNESSES.iter().find_map(|name| headers.get(name)?.to_str().ok().map(str::to_owned));
         Ok(Self { named: named.transpose()?, harness })
     }
 

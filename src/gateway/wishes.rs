@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aipipe_actors::money::NanoUsd;
 use aipipe_actors::routing::preferences::{CacheMode, OnBreak, Preferences};
-use http::HeaderMap;
 use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderName};
 
 use super::refusal::Refusal;
 
@@ -53,12 +53,16 @@ pub fn from_headers(headers: &HeaderMap) -> Result<Preferences, Refusal> {
 
 /// Headers in which SDKs tell how many seconds they wait for an answer's first byte: OpenAI's and Anthropic's for JavaScript and for
 /// Python, Google's.
-const SDK_TIMEOUTS: [&str; 3] = ["x-stainless-timeout", "x-stainless-read-timeout", "x-server-timeout"];
+static SDK_TIMEOUTS: [HeaderName; 3] = [
+    HeaderName::from_static("x-stainless-timeout"),
+    HeaderName::from_static("x-stainless-read-timeout"),
+    HeaderName::from_static("x-server-timeout"),
+];
 
 /// How long the client's SDK waits for an answer to begin; the shortest where several headers tell. What is no number of seconds is an
 /// SDK's matter and not worth a refusal.
 pub fn sdk_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let told = SDK_TIMEOUTS.iter().filter_map(|name| headers.get(*name)?.to_str().ok()?.trim().parse::<f64>().ok());
+    let told = SDK_TIMEOUTS.iter().filter_map(|name| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok());
     let told = told.filter_map(|seconds| Duration::try_from_secs_f64(seconds).ok());
     told.filter(|wait| !wait.is_zero()).min()
 }
@@ -133,7 +137,7 @@ fn cache_control(headers: &HeaderMap) -> Option<CacheMode> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()

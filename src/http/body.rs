@@ -16,8 +16,6 @@ use crate::gateway::refusal::Refusal;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest that a whole body may take, however steadily it drips.
 const WHOLE_PATIENCE: Duration = Duration::from_secs(300);
-/// How long the rest of a body that is too large is read and thrown away, so that its sender gets to read the answer.
-const DISCARD: Duration = Duration::from_secs(5);
 
 /// Reads a client's body of at most `limits.max_body_bytes`, where memory has room for it.
 ///
@@ -55,11 +53,10 @@ async fn collect(
     }
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
-        discard(body, limit).await;
         return Err(Refusal::too_large(limit));
     }
     if held.as_ref().zip(announced).is_some_and(|(held, length)| !held.could_grow(length)) {
-        return Err(no_room(body, limit));
+        return Err(no_room());
     }
     let until = Instant::now() + WHOLE_PATIENCE;
     let mut first: Option<Bytes> = None;
@@ -74,11 +71,10 @@ async fn collect(
         let Ok(data) = frame.into_data() else { continue };
         let so_far = first.as_ref().map_or(whole.len(), Bytes::len);
         if so_far + data.len() > limit {
-            discard(body, limit).await;
             return Err(Refusal::too_large(limit));
         }
         if held.as_mut().is_some_and(|held| held.grow(data.len()).is_err()) {
-            return Err(no_room(body, limit));
+            return Err(no_room());
         }
         if so_far == 0 {
             // Most bodies come in one piece, which is then not copied.
@@ -93,9 +89,7 @@ async fn collect(
     }
 }
 
-/// Refuses at once; what its sender still sends is read beside, so that it gets to read the answer.
-fn no_room(body: axum::body::Body, limit: usize) -> Refusal {
-    tokio::spawn(discard(body, limit));
+fn no_room() -> Refusal {
     Refusal::overloaded("too many request bodies are in memory (limits.max_buffered_bytes)")
 }
 
@@ -106,17 +100,4 @@ fn late() -> Refusal {
         WHOLE_PATIENCE.as_secs()
     );
     Refusal::new(StatusCode::REQUEST_TIMEOUT, "invalid_request", message)
-}
-
-/// Reads on for a while without keeping anything.
-async fn discard(mut body: axum::body::Body, most: usize) {
-    let until = Instant::now() + DISCARD;
-    let mut left = most.max(64 << 20);
-    while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
-        let length = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(length) {
-            Some(rest) => left = rest,
-            None => return,
-        }
-    }
 }

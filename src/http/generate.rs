@@ -149,5 +149,7 @@ async fn answered(
     let session = Session::from_headers(&parts.headers).map_err(rejected)?;
     let label = Label { request_id, dialect: entrance.dialect, wishes, along, session };
     let addressed = entrance.addressed;
-    gateway.answer(Inbound { label, arrival, tenant, addressed, sdk_timeout, body, presence, span }).await
+    let inbound = Inbound { label, arrival, tenant, addressed, sdk_timeout, body, presence, span };
+    // In a box: the layers around it move what they wait for, and this is large.
+    Box::pin(gateway.answer(inbound)).await
 }

@@ -21,6 +21,7 @@ mod responses;
 mod route;
 pub mod server;
 mod tenancy;
+mod unread;
 
 use std::any::Any;
 use std::sync::Arc;

@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 
+use super::unread::Unread;
 use super::{crowded, router};
 use crate::gateway::Gateway;
 
@@ -115,7 +116,7 @@ async fn run(listener: TcpListener, routers: Routers, bounds: Bounds, stop: impl
         let router = TowerToHyperService::new(router.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            router.call(request)
+            router.call(Unread::watch(request))
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

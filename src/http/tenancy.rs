@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use aipipe_actors::identity::TenantId;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::config::TenantAuth;
 use crate::gateway::Gateway;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::tenants::{Live, TenantError};
 
-const TENANT_HEADER: &str = "x-tenant-id";
+static TENANT_HEADER: HeaderName = HeaderName::from_static("x-tenant-id");
 /// Headers in which the SDKs send their key, beside `Authorization: Bearer`.
-const KEY_HEADERS: [&str; 2] = ["x-api-key", "x-goog-api-key"];
+static KEY_HEADERS: [HeaderName; 2] = [HeaderName::from_static("x-api-key"), HeaderName::from_static("x-goog-api-key")];
 /// What a token of AiPipe's begins with.
 const TOKEN_PREFIX: &str = "aip_";
 
@@ -59,7 +59,7 @@ fn named(headers: &HeaderMap) -> Result<Option<TenantId>, Refusal> {
         ..Refusal::new(StatusCode::BAD_REQUEST, "invalid_tenant", message)
     };
     let mut named: Option<TenantId> = None;
-    for value in headers.get_all(TENANT_HEADER) {
+    for value in headers.get_all(&TENANT_HEADER) {
         let text = value.to_str().unwrap_or_default();
         let tenant = TenantId::parse(text).map_err(|error| invalid(error.to_string()))?;
         if named.as_ref().is_some_and(|other| *other != tenant) {
@@ -72,11 +72,11 @@ fn named(headers: &HeaderMap) -> Result<Option<TenantId>, Refusal> {
 
 /// The token that the headers hold, or the address.
 fn token<'a>(headers: &'a HeaderMap, key: Option<&'a str>) -> Option<&'a str> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let bearer = text(AUTHORIZATION.as_str()).and_then(|value| {
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let bearer = text(&AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
-    let others = KEY_HEADERS.iter().filter_map(|name| text(name));
+    let others = KEY_HEADERS.iter().filter_map(text);
     bearer.into_iter().chain(others).chain(key).find(|key| key.starts_with(TOKEN_PREFIX))
 }

@@ -23,6 +23,7 @@ mod issued;
 mod journal;
 mod learning;
 mod ledger;
+mod lineups;
 mod lock;
 mod master_key;
 mod open;

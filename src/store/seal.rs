@@ -149,10 +149,10 @@ fn random<const N: usize>() -> Result<[u8; N], StoreError> {
         .map_err(|error| StoreError::MasterKey(format!("the system gives no random numbers: {error}")))
 }
 
-/// The last four characters of a key behind an ellipsis; fewer of a key so short that they would give much of it away.
+/// The last four characters of a key behind an ellipsis; none of a key of which they would be more than half.
 pub(super) fn hint(key: &SecretString) -> String {
     let key = key.expose_secret();
-    let shown = if key.chars().count() >= 16 { 4 } else { 0 };
+    let shown = if key.chars().count() >= 8 { 4 } else { 0 };
     let tail: Vec<char> = key.chars().rev().take(shown).collect();
     tail.iter().rev().fold("…".to_owned(), |hint, c| hint + c.encode_utf8(&mut [0; 4]))
 }

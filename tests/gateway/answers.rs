@@ -119,6 +119,22 @@ async fn the_decision_joins_the_answer_where_it_is_asked_for() {
     assert!(plain.json().get("aipipe").is_none());
 }
 
+#[tokio::test]
+async fn the_ledger_has_the_decision_to_the_last_digit() {
+    let bench = Bench::start().await;
+    for n in 1..12 {
+        let mut body = ask("auto", &"x".repeat(n * 2_000));
+        body["aipipe"] = json!({"explain": true, "cache": "off"});
+        let answer = bench.answered(&body).await;
+        let path = format!("/admin/requests/{}", answer.header("x-request-id"));
+        let row = Answer::read(bench.admin(reqwest::Method::GET, &path).send().await.unwrap()).await;
+        // Texts are compared: reading a number may round it.
+        let (_, told) = answer.text.split_once("\"decision\":").unwrap();
+        let told = told.trim_end().strip_suffix("}}").unwrap();
+        assert!(row.text.contains(told), "{} {told}", row.text);
+    }
+}
+
 /// Every number of a decision follows from the others.
 fn recompute(decision: &serde_json::Value) {
     let usd = |value: &serde_json::Value| value.as_str().unwrap().parse::<f64>().unwrap();

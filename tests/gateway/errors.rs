@@ -4,7 +4,8 @@ use aipipe::simulator::{Behaviour, Provider};
 use serde_json::json;
 
 use crate::dialects::Dialect;
-use crate::support::{Answer, Bench, Setting, model};
+use crate::support::{Answer, Bench, Setting, ask, ask_stream, model};
+use crate::wire::{Then, Wire, unframed};
 
 /// What the simulated providers' messages say of accounts.
 const ACCOUNTS: [&str; 2] = ["org-S1mulated", "ak-s1mulated"];
@@ -126,5 +127,34 @@ async fn d202_what_is_nowhere_is_told_in_the_dialect_of_its_path() {
         let answer = bench.client.request(method, bench.url("/")).send().await.unwrap();
         assert_eq!(answer.status(), 404);
         assert!(answer.headers().contains_key("x-request-id"));
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_a_provider_repeats_is_told_to_nobody() {
+    let key = "plain words/of a key";
+    let said = format!(r#"{{"error":{{"message":"no account has {key}: ask for another"}}}}"#);
+    let as_event = format!("data: {said}\n\n");
+    let begun = r#"data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"So"}}]}"#;
+    let midway = format!("{begun}\n\n{as_event}");
+    for (wire, whole, streamed) in [
+        (unframed("401 Unauthorized", "content-type: application/json\r\n", &said), true, true),
+        (unframed("422 Unprocessable Content", "content-type: application/json\r\n", &said), true, true),
+        (unframed("200 OK", "content-type: application/json\r\n", &said), true, false),
+        (unframed("200 OK", "content-type: text/event-stream\r\n", &as_event), false, true),
+        (unframed("200 OK", "content-type: text/event-stream\r\n", &midway), false, true),
+    ] {
+        let wire = Wire::start(wire, Then::Close).await;
+        let environment = [("AIPIPE_OPENAI_BASE_URL", wire.url()), ("OPENAI_API_KEY", key)];
+        let name = model(Provider::OpenAi);
+        let bodies = [ask(name, "Hello"), ask_stream(name, "Hello")];
+        for body in bodies.iter().zip([whole, streamed]).filter_map(|(body, is_meant)| is_meant.then_some(body)) {
+            let bench = Bench::with(Setting { environment: &environment, ..Setting::default() }).await;
+            let answer = Answer::read(bench.chat(body).send().await.unwrap()).await;
+            assert!(answer.text.contains("no account has [redacted]: ask"), "{}", answer.text);
+            let noted =
+                bench.shown("/admin/providers/openai").await.to_string() + &json!(bench.rows().await).to_string();
+            assert!(!noted.contains(key), "{noted}");
+        }
     }
 }

@@ -3,7 +3,8 @@
 use aipipe::simulator::{Behaviour, Provider};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Bench, model};
+use crate::support::{Answer, Bench, Setting, model};
+use crate::wire::{Then, Wire, unframed};
 
 fn ask(prompt: &str) -> Value {
     json!({"contents": [{"role": "user", "parts": [{"text": prompt}]}]})
@@ -54,6 +55,57 @@ async fn d154_providers_answer_whole_as_events_and_as_an_array() {
         assert_eq!((&row["outcome"], &row["dialect"]), (&json!("ok"), &json!("gemini")), "{row}");
     }
     bench.idle().await;
+}
+
+#[tokio::test]
+async fn d14_one_object_stands_for_a_list_of_one() {
+    let bench = Bench::start().await;
+    let body = json!({
+        "system_instruction": {"parts": {"text": "Speak as a sailor."}},
+        "contents": {"role": "user", "parts": {"text": "How is the weather?"}},
+        "tools": {"function_declarations": {"name": "barometer", "description": "Reads the barometer."}},
+    });
+    for provider in [Provider::Gemini, Provider::Anthropic, Provider::OpenAi] {
+        bench.generate(model(provider), &body).await.ok();
+        let calls = bench.simulator.calls();
+        let sent = String::from_utf8_lossy(&calls.last().unwrap().body).into_owned();
+        for words in ["Speak as a sailor.", "How is the weather?", "Reads the barometer."] {
+            assert!(sent.contains(words), "{provider}: {sent}");
+        }
+        if provider == Provider::Gemini {
+            assert_eq!(sent, body.to_string(), "what needs no change is not changed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_only_gemini_streams_passes_to_its_own_clients() {
+    let events = [
+        r#"{"candidates":[{"content":{"parts":[{"text":"One"}]},"index":0}]}"#,
+        r#"{"candidates":[{"content":{"parts":[{"text":"Another"}]},"index":1}]}"#,
+        r#"{"candidates":[{"content":{"parts":[{"inlineData":{"mimeType":"image/png","data":"iVBORw0KGgo="}}]},"index":0}]}"#,
+        r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"look","willContinue":true}}]},"index":0}]}"#,
+        r#"{"candidates":[{"content":{"parts":[{"functionCall":{"partialArgs":[{"jsonPath":"$.id","stringValue":"A"}],"willContinue":true}}]}}]}"#,
+        r#"{"candidates":[{"content":{"parts":[{"functionCall":{}}]},"index":0}]}"#,
+        r#"{"candidates":[{"finishReason":"STOP","index":1}]}"#,
+        r#"{"candidates":[{"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":8,"candidatesTokenCount":9}}"#,
+    ];
+    let said: String = events.iter().map(|event| format!("data: {event}\r\n\r\n")).collect();
+    let wire = Wire::start(unframed("200 OK", "content-type: text/event-stream\r\n", &said), Then::Close).await;
+    let environment = [("AIPIPE_GEMINI_BASE_URL", wire.url())];
+    let bench = Bench::with(Setting { environment: &environment, ..Setting::default() }).await;
+    let path = format!("/v1beta/models/{}:streamGenerateContent?alt=sse", model(Provider::Gemini));
+    let answer = Answer::read(bench.post(&path, &ask("Look")).send().await.unwrap()).await.ok();
+    let (passed, last) = answer.text.trim_end().rsplit_once("\r\n\r\n").unwrap();
+    assert_eq!(passed, said.trim_end().rsplit_once("\r\n\r\n").unwrap().0);
+    assert!(last.contains(r#""candidatesTokenCount":9,"cost":"#), "{last}");
+    let row = &bench.rows().await[0];
+    assert_eq!((&row["outcome"], &row["tokens"]["output"]), (&json!("ok"), &json!(9)), "{row}");
+    // Whoever speaks another dialect did not ask for it.
+    let mut other = crate::support::ask_stream(model(Provider::Gemini), "Look");
+    other["max_tokens"] = json!(9);
+    let told = Answer::read(bench.chat(&other).send().await.unwrap()).await;
+    assert!(told.text.contains("upstream_malformed"), "{}", told.text);
 }
 
 #[tokio::test]

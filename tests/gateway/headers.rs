@@ -69,9 +69,11 @@ async fn d182_d184_d187_a_provider_gets_its_own_key_and_nothing_of_the_clients()
             let title = (provider == Provider::OpenRouter).then_some("AiPipe");
             assert_eq!(call.header("x-title"), title, "{provider} {path}");
             assert!(call.header("user-agent").unwrap().starts_with("aipipe/"));
+            assert_eq!(call.header("accept-encoding"), Some("identity"));
 
             let known = [
                 "accept",
+                "accept-encoding",
                 "content-type",
                 "content-length",
                 "host",

@@ -185,6 +185,34 @@ async fn one_bad_request_harms_no_other_on_its_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_outlives_a_refusal_that_came_before_the_body() {
+    let bench = Bench::start().await;
+    let mut wire = Wire::to(&bench).await;
+    let refused = ask(MODEL, "Refused by its head").to_string();
+    let large = "x".repeat(300_000);
+    for (path, header, body, status) in [
+        ("/v1/chat/completions", "x-tenant-id: nobody", &refused, 403),
+        ("/v1/messages", "x-tenant-id: no/body", &refused, 400),
+        ("/v1/chat/completions", "authorization: Bearer aip_wrong", &large, 401),
+        ("/v1/chat/completions", "content-encoding: gzip", &large, 400),
+        ("/v1/nothing", "x-a: b", &large, 404),
+        ("/admin/tenants/acme/keys", "x-admin-secret: wrong", &refused, 403),
+    ] {
+        let length = body.len();
+        wire.send(format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{header}\r\n\r\n")).await;
+        let seen = wire.answered().await;
+        assert_eq!(seen.status, status, "{path} {header}: {}", seen.body);
+        wire.send(body).await;
+        wire.send(good()).await;
+        assert_eq!(wire.answered().await.status, 200, "{path} {header}");
+    }
+    // Nobody waits for the body of a client that waits for leave to send it.
+    let mut wire = Wire::to(&bench).await;
+    wire.send(request("expect: 100-continue\r\nx-tenant-id: nobody\r\n", "")).await;
+    assert_eq!(wire.answered().await.status, 403);
+}
+
+#[tokio::test]
 async fn whoever_is_slow_is_cut_off() {
     let bench = Bench::start().await;
     bench.answered(&ask(MODEL, "Hello")).await;
@@ -227,7 +255,10 @@ async fn nothing_of_a_client_but_its_request_goes_on() {
     let call = &bench.simulator.calls()[0];
     let mut names: Vec<_> = call.headers.keys().map(|name| name.as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["accept", "authorization", "content-length", "content-type", "host", "user-agent"]);
+    assert_eq!(
+        names,
+        ["accept", "accept-encoding", "authorization", "content-length", "content-type", "host", "user-agent"]
+    );
     assert!(!format!("{:?}", call.headers).contains("sk-of-the-client"));
 }
 

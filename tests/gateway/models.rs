@@ -3,7 +3,7 @@
 use aipipe::simulator::Provider;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Bench, Setting, model};
+use crate::support::{Answer, Bench, Setting, ask, model};
 
 #[tokio::test]
 async fn d192_each_sdk_gets_the_list_that_it_reads() {
@@ -64,4 +64,17 @@ async fn d189_an_embedding_model_whose_provider_has_another_shape_is_no_candidat
     let answer = Answer::read(bench.post("/v1/embeddings", &body).send().await.unwrap()).await;
     assert!((400..500).contains(&answer.status), "{}", answer.text);
     assert!(bench.simulator.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_model_without_a_price_answers_who_names_it_and_the_decision_says_why_it_is_not_chosen() {
+    let file = "[[models]]\nprovider = \"openai\"\nid = \"gpt-priceless\"\nquality = 0.99\n";
+    let bench = Bench::with(Setting { file, ..Setting::default() }).await;
+    let routed = bench.post("/v1/route", &ask("auto", "Prove it, step by step")).send().await.unwrap();
+    let decision = Answer::read(routed).await.ok().json();
+    let candidates = decision["candidates"].as_array().unwrap();
+    let found = candidates.iter().find(|candidate| candidate["model"] == "gpt-priceless").unwrap();
+    assert_eq!((&found["eligible"], &found["reason"]), (&json!(false), &json!("unpriced")), "{found}");
+    let answer = bench.answered(&ask("openai/gpt-priceless", "Hello")).await;
+    assert_eq!(answer.header("x-aipipe-cost-usd"), "0.000000000");
 }

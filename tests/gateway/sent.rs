@@ -1,5 +1,6 @@
 //! What reaches a provider of a client's request: fitted to the model, in the client's order, and with nothing lost in silence.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aipipe::simulator::{Behaviour, LatencyProfile, Provider};
@@ -51,6 +52,25 @@ async fn d67_d68_d69_d70_parameters_that_a_model_refuses_are_left_out_and_named_
             let is_sent = members.get(member).is_some() && !left_out.contains(&member);
             assert_eq!(sent.get(member).is_some(), is_sent, "{name}: {sent}");
         }
+    }
+    // A penalty of 0 is none, and a temperature beyond the provider's scale is moved into it: neither in silence.
+    let mut body =
+        json!({"messages": [{"role": "user", "content": "Hello"}], "presence_penalty": 0, "temperature": 1.5});
+    for (name, left_out, temperature) in [
+        ("anthropic/claude-haiku-4-5", "temperature, presence_penalty", 1.0),
+        ("gemini/gemini-2.5-flash", "presence_penalty", 1.5),
+    ] {
+        body["model"] = json!(name);
+        let answer = bench.answered(&body).await;
+        let dropped: BTreeSet<&str> = answer.header("x-aipipe-dropped").split(", ").collect();
+        assert_eq!(dropped, left_out.split(", ").collect(), "{name}");
+        let provider = Provider::ALL.into_iter().find(|p| name.starts_with(&format!("{p}/"))).unwrap();
+        let sent: Value = serde_json::from_str(&bench.sent(provider)).unwrap();
+        assert_eq!(
+            sent.get("temperature").or(sent.pointer("/generationConfig/temperature")),
+            Some(&json!(temperature))
+        );
+        assert!(!sent.to_string().to_lowercase().contains("penalty"), "{sent}");
     }
     // A stop sequence changes the answer: a model that takes none is no candidate.
     let refused = bench.message("xai/grok-4.3", &json!({"stop_sequences": ["END"]})).await;

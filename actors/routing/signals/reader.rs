@@ -161,27 +161,32 @@ impl<'f> Reader<'f> {
         }
         self.marker(text);
         let (mut word, mut before, mut at, mut unquoted_until) = (Word::NONE, ' ', 0, 0);
-        while let Some(rest) = text.get(at..)
-            && let Some(c) = rest.chars().next()
+        while let Some(bytes) = text.as_bytes().get(at..)
+            && let Some(&byte) = bytes.first()
         {
-            let next = at + c.len_utf8();
-            if c.is_ascii_alphanumeric() {
-                let length = self.ascii_letters(&mut word, rest.as_bytes(), before);
+            // Nearly all text goes one of these two ways, which need no decoding.
+            if byte.is_ascii_alphanumeric() {
+                let length = self.ascii_letters(&mut word, bytes, before);
                 at += length;
-                before = rest.as_bytes().get(length - 1).map_or(' ', |&last| char::from(last));
+                before = bytes.get(length - 1).map_or(' ', |&last| char::from(last));
                 continue;
             }
-            if c == ' ' {
-                self.end_word(&mut word, rest);
-                at = next;
-            } else if is_unspaced(c) {
-                self.end_word(&mut word, rest);
+            if byte == b' ' {
+                self.end_word(&mut word, b"");
+                at += 1;
+                before = ' ';
+                continue;
+            }
+            let Some((rest, c)) = text.get(at..).and_then(|rest| Some((rest, rest.chars().next()?))) else { break };
+            let next = at + c.len_utf8();
+            if is_unspaced(c) {
+                self.end_word(&mut word, bytes);
                 at += self.unspaced_word(rest).max(c.len_utf8());
             } else if is_word(c) {
                 self.letter(&mut word, c, before);
                 at = next;
             } else {
-                self.end_word(&mut word, rest);
+                self.end_word(&mut word, bytes);
                 if self.brings_along(c) {
                     self.features.add(Measure::Material, words_in(text.get(next..).unwrap_or_default()));
                     self.reworks = true;
@@ -205,7 +210,7 @@ impl<'f> Reader<'f> {
             }
             before = c;
         }
-        self.end_word(&mut word, "");
+        self.end_word(&mut word, b"");
         self.end_sentence();
     }
 
@@ -234,12 +239,12 @@ impl<'f> Reader<'f> {
     }
 
     /// Takes in the letters and digits of ASCII at the beginning of `text`; how many they are. The same as [`letter`](Self::letter) for
-    /// each of them: nearly all text goes this way, so that it is done without decoding.
+    /// each of them.
     fn ascii_letters(&self, word: &mut Word, text: &[u8], before: char) -> usize {
         let Word { mut hash, mut stem, mut found, mut letters, mut digits, mut capital, mut identifier } = *word;
         let mut lower_before = before.is_ascii_lowercase();
-        let mut length = 0;
-        for &byte in text {
+        let mut length = text.len();
+        for (at, &byte) in text.iter().enumerate() {
             // The bit that tells the cases of a letter apart.
             let folded = byte | 0x20;
             if folded.is_ascii_lowercase() {
@@ -253,18 +258,16 @@ impl<'f> Reader<'f> {
                 letters += 1;
                 hash = hash.with_ascii(folded);
                 stem = stem.with_ascii(folded);
-                if letters >= SHORTEST_BEGINNING
-                    && let Some(measure) = self.lexicon.beginning(stem)
-                {
-                    found = Some(measure);
+                if letters >= SHORTEST_BEGINNING {
+                    found = self.lexicon.beginning(stem).or(found);
                 }
             } else if byte.is_ascii_digit() {
                 lower_before = false;
                 digits += 1;
             } else {
+                length = at;
                 break;
             }
-            length += 1;
         }
         *word = Word { hash, stem, found, letters, digits, capital, identifier };
         length
@@ -295,7 +298,7 @@ impl<'f> Reader<'f> {
     }
 
     /// Counts a word that ends before `rest`.
-    fn end_word(&mut self, word: &mut Word, rest: &str) {
+    fn end_word(&mut self, word: &mut Word, rest: &[u8]) {
         if word.letters == 0 && word.digits == 0 {
             *word = Word::NONE;
             return;
@@ -310,14 +313,16 @@ impl<'f> Reader<'f> {
             return;
         }
         self.word(hash, letters);
-        let identifier = identifier || rest.starts_with("()");
+        let identifier = identifier || rest.starts_with(b"()");
         self.features.add(Measure::Identifiers, u32::from(identifier));
         self.features.add(Measure::Names, u32::from(capital && self.sentence > 1));
-        self.features.add(Measure::LongWords, u32::from(letters >= LONG));
-        self.features.add(Measure::VeryLongWords, u32::from(letters >= VERY_LONG));
+        if letters >= LONG {
+            self.features.add(Measure::LongWords, 1);
+            self.features.add(Measure::VeryLongWords, u32::from(letters >= VERY_LONG));
+        }
         let whole = self.lexicon.whole(hash).or_else(|| (stem != hash).then(|| self.lexicon.whole(stem)).flatten());
         // `non-compact` is no refusal.
-        let prefix = rest.starts_with('-') && whole == Some(Measure::Greeting);
+        let prefix = rest.starts_with(b"-") && whole == Some(Measure::Greeting);
         match whole.or(found) {
             Some(measure) if !prefix => self.features.add(measure, 1),
             None if letters >= RARE && !identifier => self.rare(letters, capital && self.sentence > 1),

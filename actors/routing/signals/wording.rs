@@ -1,5 +1,7 @@
 //! What the form of the words tells, whatever they mean: learned endings, formal notation, how a sentence opens.
 
+use std::sync::LazyLock;
+
 use super::measures::Measure;
 
 /// Bytes from which on a word is looked at for a learned ending.
@@ -121,10 +123,77 @@ const MECHANISM: [&str; 14] = [
     "determines",
 ];
 
+/// The learned endings by their last byte, which tells most of them off before they are compared.
+static LEARNED: LazyLock<[Vec<&str>; 256]> = LazyLock::new(|| {
+    let mut by_last = [const { Vec::new() }; 256];
+    for ending in LEARNED_ENDINGS {
+        let last = ending.bytes().last().and_then(|last| by_last.get_mut(usize::from(last)));
+        last.into_iter().for_each(|endings| endings.push(ending));
+    }
+    by_last
+});
+
 fn is_learned(word: &str) -> bool {
-    // The last byte tells most endings off before they are compared.
-    let last = word.as_bytes().last();
-    LEARNED_ENDINGS.iter().any(|ending| ending.as_bytes().last() == last && word.ends_with(ending))
+    let last = word.bytes().last().and_then(|last| LEARNED.get(usize::from(last)));
+    last.is_some_and(|endings| endings.iter().any(|ending| word.ends_with(ending)))
+}
+
+/// What a byte is to the form of a word; of a word, what all its bytes are.
+type Class = u8;
+const LOWER: Class = 1;
+const UPPER: Class = 2;
+const DIGIT: Class = 4;
+const OPERATOR: Class = 8;
+/// Makes of a word a label, an address or a time.
+const COLON: Class = 16;
+const OTHER: Class = 32;
+/// Part of a letter that is not of ASCII.
+const FOREIGN: Class = 64;
+const SPACE: Class = 128;
+
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+static CLASSES: [Class; 256] = {
+    let mut classes = [OTHER; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'a'..=b'z' => LOWER,
+            b'A'..=b'Z' => UPPER,
+            b'0'..=b'9' => DIGIT,
+            b'(' | b'[' | b'^' | b'_' | b'=' | b'<' | b'>' | b'{' | b'|' => OPERATOR,
+            b':' | b'@' => COLON,
+            b' ' | b'\t' | b'\n' | b'\x0c' | b'\r' => SPACE,
+            0x80.. => FOREIGN,
+            _ => OTHER,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+fn class(byte: u8) -> Class {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(OTHER)
+}
+
+/// The words of a text between spaces, each with the classes of its bytes.
+fn tokens(text: &str) -> impl Iterator<Item = (&str, Class)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let bytes = text.as_bytes();
+        let spaces = bytes.get(at..)?.iter().take_while(|&&byte| class(byte) == SPACE).count();
+        let start = at + spaces;
+        let (mut seen, mut end) = (0, start);
+        for &byte in bytes.get(start..)? {
+            let class = class(byte);
+            if class == SPACE {
+                break;
+            }
+            seen |= class;
+            end += 1;
+        }
+        at = end;
+        text.get(start..end).filter(|token| !token.is_empty()).map(|token| (token, seen))
+    })
 }
 
 /// How often each form occurs in a piece of an ask.
@@ -142,8 +211,9 @@ impl Wording {
         let mut wording = Self::default();
         let (mut capitals, mut small) = (0, 0);
         let (mut opens, mut opener) = (true, "");
-        for token in text.split_ascii_whitespace() {
-            let word = token.trim_matches(|c: char| !c.is_alphanumeric());
+        for (token, classes) in tokens(text) {
+            let is_plain = classes == LOWER;
+            let word = if is_plain { token } else { token.trim_matches(|c: char| !c.is_alphanumeric()) };
             if !opener.is_empty() {
                 wording.opened(opener, word);
                 opener = "";
@@ -151,8 +221,8 @@ impl Wording {
             if opens && !word.is_empty() {
                 opener = word;
             }
-            opens = token.ends_with(['.', '?', '!', '।']) || (opens && word.is_empty());
-            match form(word) {
+            opens = !is_plain && (token.ends_with(['.', '?', '!', '।']) || (opens && word.is_empty()));
+            match if is_plain { Form::Plain } else { form(word) } {
                 Form::Capitals => capitals += 1,
                 Form::Formal => wording.notation += 1,
                 Form::Plain => {
@@ -198,26 +268,19 @@ enum Form {
 }
 
 fn form(word: &str) -> Form {
-    // Most words are; the rest are looked at more closely.
-    if word.bytes().all(|byte| byte.is_ascii_lowercase()) {
-        return Form::Plain;
-    }
-    let (mut upper, mut lower, mut digits, mut operators, mut other) = (0, 0, 0, 0, false);
+    let (mut classes, mut upper, mut lower) = (0, 0, 0);
     for byte in word.bytes() {
-        match byte {
-            b'A'..=b'Z' => upper += 1,
-            b'a'..=b'z' => lower += 1,
-            b'0'..=b'9' => digits += 1,
-            b'(' | b'[' | b'^' | b'_' | b'=' | b'<' | b'>' | b'{' | b'|' => operators += 1,
-            b':' | b'@' => other = true,
-            _ => {}
-        }
+        let class = class(byte);
+        classes |= class;
+        upper += usize::from(class == UPPER);
+        lower += usize::from(class == LOWER);
     }
-    let letters = upper + lower;
+    let has = |class: Class| classes & class != 0;
     let starts_with_letter = word.starts_with(|c: char| c.is_ascii_alphabetic());
-    if other {
+    if has(COLON) {
         Form::Plain
-    } else if (operators > 0 && letters + digits > 0) || (digits > 0 && letters > 0 && starts_with_letter) {
+    } else if (has(OPERATOR) && has(LOWER | UPPER | DIGIT)) || (has(DIGIT) && has(LOWER | UPPER) && starts_with_letter)
+    {
         Form::Formal
     } else if upper >= 2 && upper >= lower {
         Form::Capitals

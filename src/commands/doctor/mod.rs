@@ -150,7 +150,7 @@ fn admin(config: &Config) -> Finding {
 fn models(config: &Config) -> Finding {
     let today = day_of(Timestamp::now());
     let models = config.catalogue.models();
-    let candidates = models.iter().filter(|model| model.auto && !model.retired(today)).count();
+    let candidates = models.iter().filter(|model| model.auto && model.rates.is_some() && !model.retired(today)).count();
     let found = format!("{} in the catalogue, {candidates} of them candidates for auto", models.len());
     if candidates > 0 {
         Finding::good("models", found)

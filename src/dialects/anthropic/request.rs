@@ -201,14 +201,17 @@ impl Sampling {
         let penalties =
             [("presence_penalty", settings.presence_penalty), ("frequency_penalty", settings.frequency_penalty)];
         for (name, penalty) in penalties {
-            match penalty {
-                None => {}
-                Some(0.0) => dropped.note(name),
-                Some(_) => return cannot_carry(name, "this provider has no penalties"),
+            if dropped.penalty(name, penalty).is_some() {
+                return cannot_carry(name, "this provider has no penalties");
             }
         }
         if settings.seed.is_some() {
             dropped.note("seed");
+        }
+        // Anthropic's scale ends at 1.
+        let temperature = settings.temperature.map(|asked| asked.clamp(0.0, 1.0));
+        if temperature != settings.temperature {
+            dropped.note("temperature");
         }
         let mut keep = |name: &str, fits: bool| {
             let kept = fits && !model.parameters.refuses(name);
@@ -217,8 +220,6 @@ impl Sampling {
             }
             kept
         };
-        // Anthropic's scale ends at 1.
-        let temperature = settings.temperature.map(|asked| asked.clamp(0.0, 1.0));
         let temperature = temperature.filter(|&t| keep("temperature", !thinks || t == 1.0));
         let top_p = settings.top_p.filter(|&p| keep("top_p", temperature.is_none() && (!thinks || p >= 0.95)));
         let top_k = settings.top_k.filter(|_| keep("top_k", !thinks));

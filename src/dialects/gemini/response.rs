@@ -247,6 +247,20 @@ pub(super) enum Piece {
 }
 
 impl Part<'_> {
+    /// Bytes of text and calls.
+    pub(super) fn bytes(&self) -> usize {
+        let call = self.function_call.as_ref().map_or(0, |call| {
+            let length = |raw: Option<&RawValue>| raw.map_or(0, |raw| raw.get().len());
+            call.name.as_ref().map_or(0, String::len) + length(call.args) + length(call.partial_args)
+        });
+        self.text.as_ref().map_or(0, String::len) + call
+    }
+
+    /// Whether it is of a kind that only a client of this dialect can ask a stream for: media, and calls in pieces.
+    pub(super) fn is_own(&self) -> bool {
+        self.inline_data.is_some() || self.function_call.as_ref().is_some_and(FunctionCall::is_piece)
+    }
+
     /// Takes the part apart into what it says and its signature.
     pub(super) fn read(self, origin: &str) -> Result<(Piece, Option<Opaque>), Malformed> {
         let signature = self.thought_signature.filter(|data| !data.is_empty()).map(|data| Opaque {
@@ -269,6 +283,11 @@ impl Part<'_> {
 }
 
 impl FunctionCall<'_> {
+    /// Whether it is no call by itself: the first piece has the name, the last is empty.
+    fn is_piece(&self) -> bool {
+        self.partial_args.is_some() || self.will_continue == Some(true) || (self.name.is_none() && self.args.is_none())
+    }
+
     fn read(self) -> Result<Piece, Malformed> {
         if self.partial_args.is_some() || self.will_continue == Some(true) {
             return Err(Malformed("a function call came in pieces, which was not asked for".to_owned()));

@@ -4,11 +4,11 @@
 //! the connection ends the answer, and it is whole if a finish reason or a blocked prompt was seen by then. Calls come whole, in one part.
 
 use super::answer::model_of;
-use super::response::{CallIds, Candidate, Finish, Piece, Response, Unread, UsageMetadata};
+use super::response::{CallIds, Candidate, Finish, Part, Piece, Response, Unread, UsageMetadata};
 use crate::dialects::conversation::{Event, Stop, Usage};
 use crate::dialects::translate::{Malformed, ProviderError, Step, StreamDecoder, Undo};
 
-/// Reads a Gemini stream of one candidate.
+/// Reads a Gemini stream: of one candidate of text and whole calls, unless it passes to a client who may have asked for anything.
 #[derive(Debug)]
 pub struct GeminiStream {
     origin: String,
@@ -20,9 +20,23 @@ pub struct GeminiStream {
     counted: UsageMetadata,
     told: Option<Usage>,
     stop: Option<Stop>,
+    /// Whether it passes to its client as it comes.
+    passes: bool,
+    /// Bytes of content that passed and are no event's.
+    aside: Option<usize>,
 }
 
 impl GeminiStream {
+    /// Starts reading what passes.
+    pub(super) fn passing() -> Self {
+        Self { passes: true, ..Self::new("", Undo::default()) }
+    }
+
+    /// The bytes of content since the last call that no event tells of; `None` where there was none.
+    pub(super) fn take_aside(&mut self) -> Option<usize> {
+        self.aside.take()
+    }
+
     /// Starts reading; `undo` is what was changed in its request.
     pub fn new(origin: &str, undo: Undo) -> Self {
         Self {
@@ -34,6 +48,8 @@ impl GeminiStream {
             counted: UsageMetadata::default(),
             told: None,
             stop: None,
+            passes: false,
+            aside: None,
         }
     }
 
@@ -54,7 +70,13 @@ impl GeminiStream {
             self.stop = Some(Stop::Filtered);
         }
         for candidate in response.candidates.unwrap_or_default() {
-            if candidate.index.is_some_and(|index| index > 0) {
+            let is_first = candidate.index.is_none_or(|index| index == 0);
+            if self.passes && !is_first {
+                let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
+                parts.iter().for_each(|part| self.put_aside(part));
+                continue;
+            }
+            if !is_first {
                 return Err(Malformed("the stream has a second candidate, which was not asked for".to_owned()));
             }
             if let Some(error) = self.candidate(candidate, out)? {
@@ -76,6 +98,10 @@ impl GeminiStream {
         }
     }
 
+    fn put_aside(&mut self, part: &Part<'_>) {
+        *self.aside.get_or_insert(0) += part.bytes();
+    }
+
     fn candidate(
         &mut self,
         candidate: Candidate<'_>,
@@ -88,6 +114,10 @@ impl GeminiStream {
             None => {}
         }
         for part in candidate.content.and_then(|content| content.parts).unwrap_or_default() {
+            if self.passes && part.is_own() {
+                self.put_aside(&part);
+                continue;
+            }
             let (piece, mut signature) = part.read(&self.origin)?;
             match piece {
                 Piece::Text(text) => out.push(Event::Text(text)),

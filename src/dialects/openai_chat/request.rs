@@ -153,8 +153,8 @@ fn settings(scan: &Scan<'_>, body: Body) -> Settings {
         top_k: body.top_k,
         stop: stop.into_iter().filter(|text| !text.is_empty()).collect(),
         seed: body.seed,
-        presence_penalty: body.presence_penalty.filter(|&value| value != 0.0),
-        frequency_penalty: body.frequency_penalty.filter(|&value| value != 0.0),
+        presence_penalty: body.presence_penalty,
+        frequency_penalty: body.frequency_penalty,
         choices: (scan.choices > 1).then_some(scan.choices),
         logprobs: body.logprobs.unwrap_or(false).then(|| body.top_logprobs.unwrap_or(0)),
     }

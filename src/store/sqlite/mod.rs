@@ -14,17 +14,22 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use super::error::StoreError;
 
 /// The formats of the database in order; the n-th leads from format n − 1 to n. A released one is never changed.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_ledger.sql"),
     include_str!("migrations/0002_issued.sql"),
     include_str!("migrations/0003_token_use_and_repricing.sql"),
     include_str!("migrations/0004_learning.sql"),
     include_str!("migrations/0005_audio_tokens.sql"),
-    include_str!("migrations/0006_shadow.sql"),
+    include_str!("migrations/0006_lineups.sql"),
+    include_str!("migrations/0007_shadow.sql"),
 ];
 
 /// How long a connection waits for another's lock; they hold it for milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of a page of a new database. A row takes about one kilobyte and a batch fills many pages: larger ones take fewer writes, while a
+/// batch of one row stays small.
+const PAGE_BYTES: u32 = 8_192;
 
 /// When a commit must be on the disk itself.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +50,7 @@ pub(super) fn open_writer(path: &Path, synchronous: Synchronous) -> Result<Conne
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let level = match synchronous {
         Synchronous::Normal => "NORMAL",

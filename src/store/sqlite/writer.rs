@@ -17,8 +17,9 @@ use super::apply;
 use crate::store::error::StoreError;
 use crate::store::journal::{self, Entry, Journal, Position, Writer as WriterState};
 
-/// How long records gather before they are written: many rows share a commit, and none is long in coming.
-const GATHER: Duration = Duration::from_millis(25);
+/// How long records gather before they are written: many rows share a commit, most of them opened and settled in one insertion. Whoever
+/// reads nudges the writer and waits for nothing.
+const GATHER: Duration = Duration::from_millis(100);
 /// How long the writer lets a failing database be before it tries again.
 const RETRY: Duration = Duration::from_millis(500);
 /// Changes that wait; more are refused.

@@ -212,7 +212,7 @@ impl Gathered {
     }
 
     fn tools(&mut self, body: &Body) {
-        for set in body.tools.iter().flatten() {
+        for set in &body.tools {
             // What cannot be read here is refused when it is decoded, or judged by Google.
             let declared = set.declarations().unwrap_or_default();
             self.tools += declared.len() as u32;

@@ -110,9 +110,9 @@ impl<'a> BodyScan<'a> for Outline<'a> {
         &mut self.found
     }
 
-    fn member(&mut self, cursor: &mut Cursor<'a>, kind: Kind, name: &str) -> Result<(), InvalidRequest> {
-        match (name, kind) {
-            ("contents", Kind::Array) => Ok(self.history(cursor)?),
+    fn member(&mut self, cursor: &mut Cursor<'a>, _: Kind, name: &str) -> Result<(), InvalidRequest> {
+        match name {
+            "contents" => Ok(self.history(cursor)?),
             _ => Ok(cursor.pass()?),
         }
     }
@@ -134,10 +134,10 @@ impl Outline<'_> {
     }
 }
 
-/// Visits each item of an array; what is none is passed over.
+/// Visits each item of an array, and what stands in place of one.
 fn each<'a>(cursor: &mut Cursor<'a>, mut visit: impl FnMut(&mut Cursor<'a>) -> Result<(), Fault>) -> Result<(), Fault> {
     if cursor.kind()? != Kind::Array {
-        return cursor.pass();
+        return visit(cursor);
     }
     let mut items = cursor.array()?;
     while cursor.element(&mut items)? {

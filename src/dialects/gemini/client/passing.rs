@@ -22,7 +22,7 @@ pub(super) struct Passing {
 
 impl Passing {
     pub(super) fn new(form: Form) -> Self {
-        Self { reader: GeminiStream::new("", Undo::default()), events: Vec::new(), usage: None, form }
+        Self { reader: GeminiStream::passing(), events: Vec::new(), usage: None, form }
     }
 }
 
@@ -46,6 +46,9 @@ impl StreamReading for Passing {
                 Event::Stop { reason, .. } => seen.stop = Some(reason),
                 Event::Start { .. } | Event::ReasoningOpaque(_) | Event::Ping => {}
             }
+        }
+        if let Some(aside) = self.reader.take_aside() {
+            *seen.content.get_or_insert(0) += aside;
         }
         self.usage = seen.usage.or(self.usage);
         seen.course = match step {

@@ -61,7 +61,7 @@ pub(super) fn decode(body: &Body, members: &Members<'_>, stream: bool) -> Result
         history.content(index, content)?;
     }
     let mut tools = Vec::new();
-    for set in body.tools.iter().flatten() {
+    for set in &body.tools {
         dropped.extend(set.hosted().map(|name| format!("tools.{name}")));
         for declared in set.declarations().map_err(|_| invalid("tools", "a function declaration cannot be read"))? {
             let schema = match (declared.parameters_json_schema, declared.parameters) {

@@ -1,18 +1,24 @@
-//! `GenerateContentRequest` as clients send it. Google takes both spellings of names (`generationConfig`, `generation_config`).
+//! `GenerateContentRequest` as clients send it. Google takes both spellings of names (`generationConfig`, `generation_config`), and one
+//! object where a list of them is meant, as its own examples have it.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Body {
+    #[serde(deserialize_with = "one_or_many")]
     pub(super) contents: Vec<Content>,
     #[serde(default, alias = "system_instruction")]
     pub(super) system_instruction: Option<Content>,
-    #[serde(default)]
-    pub(super) tools: Option<Vec<ToolSet>>,
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub(super) tools: Vec<ToolSet>,
     #[serde(default, alias = "tool_config")]
     pub(super) tool_config: Option<ToolConfig>,
     /// By name, since many of them are Gemini's alone.
@@ -26,7 +32,7 @@ pub(super) struct Body {
 pub(super) struct Content {
     #[serde(default)]
     pub(super) role: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_or_many")]
     pub(super) parts: Vec<Part>,
 }
 
@@ -85,12 +91,13 @@ pub(super) struct FunctionResponse {
     pub(super) name: String,
     #[serde(default)]
     pub(super) response: Option<Box<RawValue>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_or_many")]
     pub(super) parts: Vec<Part>,
 }
 
 /// Functions, and by other names what Google runs itself.
 #[derive(Debug, Deserialize)]
+#[serde(transparent)]
 pub(super) struct ToolSet(pub(super) BTreeMap<String, Box<RawValue>>);
 
 #[derive(Debug, Deserialize)]
@@ -126,7 +133,7 @@ impl ToolSet {
     pub(super) fn declarations(&self) -> Result<Vec<Declaration>, serde_json::Error> {
         let named = |name: &str| matches!(name, "functionDeclarations" | "function_declarations");
         match self.0.iter().find(|(name, _)| named(name)) {
-            Some((_, list)) => serde_json::from_str(list.get()),
+            Some((_, list)) => one_or_many(&mut serde_json::Deserializer::from_str(list.get())),
             None => Ok(Vec::new()),
         }
     }
@@ -136,6 +143,33 @@ impl ToolSet {
         let is_hosted = |name: &&String| !matches!(name.as_str(), "functionDeclarations" | "function_declarations");
         self.0.keys().filter(is_hosted).map(String::as_str)
     }
+}
+
+/// A list, one object in place of it, or nothing.
+fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct OneOrMany<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an array or an object")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Vec<T>, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(items))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Vec<T>, A::Error> {
+            Ok(vec![T::deserialize(MapAccessDeserializer::new(members))?])
+        }
+
+        fn visit_unit<E>(self) -> Result<Vec<T>, E> {
+            Ok(Vec::new())
+        }
+    }
+
+    deserializer.deserialize_any(OneOrMany(PhantomData))
 }
 
 /// A setting by either spelling of its name, read where it is given and not null.

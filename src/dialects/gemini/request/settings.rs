@@ -84,12 +84,15 @@ pub(super) fn write<'a>(writing: &mut Writing<'a>) -> Result<GenerationConfig<'a
         top_p: settings.top_p,
         top_k: settings.top_k,
         seed: settings.seed.and_then(|seed| i32::try_from(seed).ok()),
-        presence_penalty: settings.presence_penalty,
-        frequency_penalty: settings.frequency_penalty,
+        presence_penalty: writing.dropped.penalty("presence_penalty", settings.presence_penalty),
+        frequency_penalty: writing.dropped.penalty("frequency_penalty", settings.frequency_penalty),
         ..GenerationConfig::default()
     };
     if config.max_output_tokens != settings.max_output_tokens {
         writing.dropped.note("max_tokens");
+    }
+    if config.temperature != settings.temperature {
+        writing.dropped.note("temperature");
     }
     if config.seed.is_none() && settings.seed.is_some() {
         writing.dropped.note("seed");

@@ -420,7 +420,7 @@ fn settings_are_bounded_by_what_gemini_takes() {
         json!({"stopSequences": ["a"], "candidateCount": 2, "maxOutputTokens": 65_536, "temperature": 2.0, "topP": 0.9,
                "topK": 40, "presencePenalty": 0.5})
     );
-    assert_eq!(sent.dropped, ["max_tokens", "seed"]);
+    assert_eq!(sent.dropped, ["max_tokens", "temperature", "seed"]);
 }
 
 #[test]

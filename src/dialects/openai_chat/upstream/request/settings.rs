@@ -110,9 +110,8 @@ fn limit(writing: &mut Writing<'_>, sampling: &mut Sampling<'_>) {
     }
 }
 
-/// A penalty of 0 is none.
-fn penalty(writing: &Writing<'_>, value: Option<f64>, name: &str) -> Result<Option<f64>, CannotCarry> {
-    match value.filter(|value| *value != 0.0) {
+fn penalty(writing: &mut Writing<'_>, value: Option<f64>, name: &str) -> Result<Option<f64>, CannotCarry> {
+    match writing.dropped.penalty(name, value) {
         Some(_) if writing.model.parameters.refuses(name) => cannot_carry(name, "this model takes no penalties"),
         value => Ok(value),
     }
