@@ -96,6 +96,9 @@ pub struct Opening {
     pub tags: Vec<String>,
     /// The decision, as the JSON that [`Decision::encode`](crate::routing::decision::Decision::encode) writes; never a prompt.
     pub decision: Arc<RawValue>,
+    /// The client's request that this call of a second policy's model repeats, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow_of: Option<RequestId>,
 }
 
 /// A further attempt: the reservation grows before it is dispatched.
@@ -150,6 +153,8 @@ pub enum Role {
     Rescue,
     /// It was started beside one that was slow to begin.
     Hedge,
+    /// It was made for a second policy, and its answer thrown away.
+    Shadow,
 }
 
 /// The last record of a request: it settles the opening, once.

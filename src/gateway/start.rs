@@ -203,6 +203,7 @@ impl Gateway {
         self.system.shutdown(ACTOR_PATIENCE).await;
         self.save_token_uses().await;
         self.save_lessons().await;
+        self.save_comparisons().await;
         if let Some(tracer) = &self.tracer {
             tracer.close(COLLECTOR_PATIENCE).await;
         }
@@ -244,6 +245,7 @@ async fn tidy(gateway: std::sync::Weak<Gateway>) {
         tokio::time::sleep(TIDYING_INTERVAL).await;
         let Some(gateway) = gateway.upgrade() else { return };
         gateway.save_lessons().await;
+        gateway.save_comparisons().await;
         gateway.directory.passivate_idle();
         gateway.save_token_uses().await;
     }

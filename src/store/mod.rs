@@ -33,6 +33,7 @@ mod requests;
 #[cfg(test)]
 mod samples;
 mod seal;
+mod shadow;
 mod spend;
 mod sqlite;
 mod stats;

@@ -61,6 +61,9 @@ pub struct RequestRow {
     pub tags: Vec<String>,
     /// How the choice was made; `null` where it is not known.
     pub decision: Value,
+    /// The client's request that this call of a second policy's model repeats, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow_of: Option<RequestId>,
 }
 
 /// One upstream call of a row.
@@ -120,6 +123,7 @@ impl RequestRow {
             cache: row.cache("cache")?,
             tags: row.json("tags")?,
             decision,
+            shadow_of: row.get::<_, Option<[u8; 16]>>("shadow_of")?.map(RequestId::from_bytes),
         })
     }
 }

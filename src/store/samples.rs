@@ -47,6 +47,7 @@ pub(super) fn opening(number: u128) -> Opening {
         cache: CacheUse::Miss,
         tags: vec!["nightly".into()],
         decision: RawValue::NULL.to_owned().into(),
+        shadow_of: None,
     }
 }
 

@@ -276,6 +276,7 @@ impl<'a> Rows<'a> {
             cache: CacheUse::Off,
             tags: Vec::new(),
             decision: RawValue::NULL.to_owned().into(),
+            shadow_of: None,
         })?;
         Ok(true)
     }

@@ -140,6 +140,7 @@ impl Records {
             cache: row.cache,
             tags: row.tags.clone(),
             decision,
+            shadow_of: None,
         };
         Self { opening, closing }
     }
