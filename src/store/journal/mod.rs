@@ -128,6 +128,15 @@ pub(super) enum Writer {
     Asleep,
 }
 
+/// A record that no file took.
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    /// Why.
+    pub(super) error: io::Error,
+    /// Where memory has it until the database does: whether the writer must be told.
+    pub(super) kept: Option<Writer>,
+}
+
 /// What has been appended since the last batch was taken.
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -135,7 +144,7 @@ pub(super) struct Batch {
     pub(super) entries: Vec<Entry<'static>>,
     /// Whether `entries` lacks some that only the files have.
     pub(super) overflowed: bool,
-    /// Settlements that no file took, and that only memory has.
+    /// Records that no file took, and that only memory has.
     pub(super) unwritten: Vec<Entry<'static>>,
     /// Where it ends, and the next begins.
     pub(super) until: Position,
@@ -225,21 +234,25 @@ impl Journal {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends a record; it survives the process once this has returned. A settlement that cannot be written is kept in memory.
-    pub(super) fn append(&self, entry: Entry<'_>) -> io::Result<Writer> {
-        let record = record::encode(&entry, entry.size_hint()).map_err(io::Error::other)?;
+    /// Appends a record; it survives the process once this has returned. One that follows a dispatch and cannot be written is kept in
+    /// memory.
+    pub(super) fn append(&self, entry: Entry<'_>) -> Result<Writer, Unwritten> {
+        let lost = |error| Unwritten { error, kept: None };
+        let record = record::encode(&entry, entry.size_hint()).map_err(|error| lost(io::Error::other(error)))?;
         let precedes_dispatch = entry.precedes_dispatch();
         let entry = entry.into_owned();
         let mut tail = self.tail();
         if precedes_dispatch && let Some(reason) = &tail.refusing {
-            return Err(io::Error::other(reason.clone()));
+            return Err(lost(io::Error::other(reason.clone())));
         }
         // Where a write fails halfway, the next record overwrites what it left.
         if let Err(error) = tail.segment.write(&record, tail.end) {
-            if !precedes_dispatch && tail.unwritten.len() < MAX_UNWRITTEN {
-                tail.unwritten.push(entry);
+            if precedes_dispatch || tail.unwritten.len() >= MAX_UNWRITTEN {
+                return Err(lost(error));
             }
-            return Err(error);
+            tail.unwritten.push(entry);
+            let writer = std::mem::replace(&mut tail.writer, Writer::Awake);
+            return Err(Unwritten { error, kept: Some(writer) });
         }
         tail.end += record.len() as u64;
         if tail.overflowed || tail.queued_bytes + record.len() > self.bounds.queue_bytes {
@@ -331,7 +344,7 @@ impl Journal {
     }
 }
 
-/// Settlements kept in memory while no file takes them.
+/// Records kept in memory while no file takes them.
 const MAX_UNWRITTEN: usize = 65_536;
 
 /// Removes segments whose records the database has.

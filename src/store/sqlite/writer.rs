@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::apply;
 use crate::store::error::StoreError;
-use crate::store::journal::{self, Entry, Journal, Position, Writer as WriterState};
+use crate::store::journal::{self, Entry, Journal, Position, Unwritten, Writer as WriterState};
 
 /// How long records gather before they are written: many rows share a commit, most of them opened and settled in one insertion. Whoever
 /// reads nudges the writer and waits for nothing.
@@ -194,7 +194,7 @@ struct Work {
     oldest: u64,
     /// Whether entries since `passed` are to be read from the files.
     reread: bool,
-    /// Settlements that only memory has, until a batch holds them.
+    /// Records that only memory has, until a batch holds them.
     unwritten: Vec<Entry<'static>>,
 }
 
@@ -297,11 +297,13 @@ impl Work {
 }
 
 impl Handle {
-    /// Appends to the journal, waking the writer where it sleeps.
-    pub(in crate::store) fn append(&self, entry: Entry<'_>) -> std::io::Result<()> {
-        if self.journal.append(entry)? == WriterState::Asleep {
+    /// Appends to the journal, waking the writer where it sleeps and there is something for it, be it in memory only.
+    pub(in crate::store) fn append(&self, entry: Entry<'_>) -> Result<(), Unwritten> {
+        let appended = self.journal.append(entry);
+        let writer = appended.as_ref().map_or_else(|unwritten| unwritten.kept, |writer| Some(*writer));
+        if writer == Some(WriterState::Asleep) {
             self.wake();
         }
-        Ok(())
+        appended.map(drop)
     }
 }
