@@ -14,6 +14,7 @@ mod segment;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::ops::Range;
@@ -157,6 +158,8 @@ pub(super) struct ReadBack {
     pub(super) entries: Vec<Entry<'static>>,
     /// Records that were lost to damage.
     pub(super) damaged: u64,
+    /// The segments in which they were.
+    pub(super) damaged_segments: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -207,6 +210,9 @@ pub(super) fn read_segment(directory: &Path, number: u64, range: Range<u64>) -> 
             },
             Found::Damage { records } => read.damaged += records,
         }
+    }
+    if read.damaged > 0 {
+        read.damaged_segments.insert(number);
     }
     Ok(read)
 }
@@ -334,6 +340,7 @@ impl Journal {
             let mut read = read_segment(&self.directory, number, start..end)?;
             all.entries.append(&mut read.entries);
             all.damaged += read.damaged;
+            all.damaged_segments.append(&mut read.damaged_segments);
         }
         Ok(all)
     }
@@ -347,14 +354,16 @@ impl Journal {
 /// Records kept in memory while no file takes them.
 const MAX_UNWRITTEN: usize = 65_536;
 
-/// Removes segments whose records the database has.
-pub(super) fn remove_segments(directory: &Path, numbers: impl IntoIterator<Item = u64>) -> io::Result<()> {
-    numbers.into_iter().try_for_each(|number| segment::remove(directory, number))
-}
-
-/// Keeps a damaged segment for a person to look at.
-pub(super) fn set_aside(directory: &Path, number: u64) -> io::Result<()> {
-    segment::set_aside(directory, number)
+/// Removes segments whose records the database has; the damaged ones among them are kept for a person to look at.
+pub(super) fn retire_segments(
+    directory: &Path,
+    numbers: impl IntoIterator<Item = u64>,
+    damaged: &BTreeSet<u64>,
+) -> io::Result<()> {
+    numbers.into_iter().try_for_each(|number| match damaged.contains(&number) {
+        true => segment::set_aside(directory, number),
+        false => segment::remove(directory, number),
+    })
 }
 
 /// Removes the journal's directory where nothing is left in it.
