@@ -57,6 +57,7 @@ pub use rekey::{NewMasterKey, Rekeyed};
 pub use repricing::{Difference, Repricing};
 pub use requests::{AttemptRow, Feedback, Judged, RequestFilter, RequestPage, RequestRow};
 pub use seal::MasterKeySource;
+pub(crate) use seal::random;
 pub use spend::Spent;
 pub use sqlite::Synchronous;
 pub use sqlite::reader::Reader;
