@@ -180,7 +180,7 @@ impl Meters {
         let cache = CacheCounters::register(&mut registry);
         let spans = SpanCounters::register(&mut registry);
         let rescues = TwoWays::register(&mut registry, &names::RESCUES, ["continued", "failed"]);
-        let hedges = TwoWays::register(&mut registry, &names::HEDGES, ["first", "cancelled"]);
+        let hedges = TwoWays::register(&mut registry, &names::HEDGES, ["first", "lost"]);
         let shadows = TwoWays::register(&mut registry, &names::SHADOWS, ["sent", "skipped"]);
         let meters = Self {
             registry,
