@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::fault::Fault;
 use crate::identity::{ModelId, ProviderId};
 
-/// The longest list; beyond it the waits that end first are forgotten.
+/// The longest list; beyond it waits that are over are forgotten, and where none is, new ones are not noted.
 const MOST: usize = 4_096;
 
 /// Until when a key waits, and what for.

@@ -85,7 +85,7 @@ pub struct AttemptRow {
     /// Name of the fault, where it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
-    /// Why it was made beside or after others: to go on with a broken answer, or as a hedge.
+    /// Why it was made beside or after others: to go on with a broken answer, as a hedge, or for a tenant's second policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
 }
