@@ -130,7 +130,7 @@ impl Situation<'_> {
         let task = Task::of(self.digest, &self.scored.signals);
         let mut eligible: Vec<(usize, f64, Weighed, Arc<Model>)> = Vec::new();
         let mut others: Vec<Weighed> = Vec::new();
-        for model in self.catalogue.models() {
+        for (place, model) in self.field() {
             let Some(preference) = self.preference(model) else { continue };
             let (quality, learned) = self.quality(model, task);
             let (reason, penalty) = match self.bar(model, quality) {
@@ -145,6 +145,7 @@ impl Situation<'_> {
             let over_cost = preferences.max_cost.is_some_and(|most| raw.is_some_and(|raw| raw > most));
             let reason = reason.or(over_cost.then_some(Reason::MaxCost));
             let weighed = Weighed {
+                place,
                 provider: model.provider.clone(),
                 model: model.id.clone(),
                 reason,
@@ -181,9 +182,22 @@ impl Situation<'_> {
             explored: false,
             bias: self.scored.bias,
             conversation: None,
+            lineup: self.catalogue.lineup().id(),
             candidates,
         };
         Choice { decision, ranked }
+    }
+
+    /// The models that may be candidates at all, with their places in the catalogue: of a named model those of that name alone, where
+    /// nothing is listed to fall back to.
+    fn field(&self) -> impl Iterator<Item = (u32, &Arc<Model>)> {
+        let named = match &self.digest.requested {
+            Requested::Named { model, .. } if self.digest.preferences.models.is_empty() => Some(model),
+            _ => None,
+        };
+        let others = if named.is_some() { 0 } else { usize::MAX };
+        let all = (0..).zip(self.catalogue.models()).take(others);
+        named.into_iter().flat_map(|name| self.catalogue.placed(name)).chain(all)
     }
 
     /// The quality that counts, and how it came about where something was learned.

@@ -115,6 +115,11 @@ impl Verdict {
         }
     }
 
+    /// How good an answer is of which this is said, from 0 to 1.
+    pub fn worth(self) -> f64 {
+        1.0 - self.failure()
+    }
+
     /// How much of a failure it is. Who asks again may only be curious, and a long answer may be good as far as it goes.
     fn failure(self) -> f64 {
         match self {

@@ -147,7 +147,7 @@ fn question(cache_key: Option<PromptKey>) -> Question {
         stream: false,
         cache_key,
     };
-    Question { digest: Arc::new(digest), stage: Stage::First, passed: Arc::from([]) }
+    Question { digest: Arc::new(digest), stage: Stage::First, passed: Arc::from([]), rehearsal: None }
 }
 
 #[tokio::test]

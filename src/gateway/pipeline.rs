@@ -28,6 +28,7 @@ use super::refusal::Refusal;
 use super::relay::Relay;
 use super::rescue::Rescue;
 use super::search::Search;
+use super::shadow::Understudy;
 use super::tenants::Live;
 use super::{Gateway, Setup};
 use crate::dialects::client::{Addressed, annotate};
@@ -76,6 +77,8 @@ impl Gateway {
         let along = label.along.clone();
         let holdings = self.holdings(&tenant, request.facts()).await?;
         let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
+        let understudy = Understudy::of(&tenant, &digest, &*request, &body, &addressed);
+        let rehearsal = understudy.as_ref().map(|understudy| understudy.rehearsal().clone());
         let total = setup.config.reliability.total_timeout;
         let limit = digest.preferences.timeout.map_or(total, |timeout| timeout.min(total));
         let ends = arrival.instant + limit;
@@ -94,8 +97,13 @@ impl Gateway {
             failure: None,
             leader: None,
         };
+        journey.search.rehearsal.clone_from(&rehearsal);
         let course = Course::new(self.clone(), tenant.clone(), digest.clone(), arrival, (presence, held));
-        journey.travel(&mut Some(course.traced(span))).await
+        let result = journey.travel(&mut Some(course.traced(span).rehearsed(rehearsal))).await;
+        if let (Some(understudy), Ok(answered)) = (understudy, &result) {
+            understudy.go_on(self, &tenant, answered);
+        }
+        result
     }
 }
 
