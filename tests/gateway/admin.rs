@@ -441,3 +441,25 @@ fn fits(document: &Value, schema: &Value, value: &Value, place: &str) {
         }
     }
 }
+
+#[tokio::test]
+async fn only_an_object_sets_a_tenant() {
+    let bench = Bench::start().await;
+    bench.put_tenant("acme", &json!({"budget_usd": "20"})).await;
+    for body in ["[]", "[true]", "null", "", "\"x\"", "{\"budget_usd\": \"20\""] {
+        let set = bench.admin(Method::PUT, "/admin/tenants/acme").body(body).send().await.unwrap();
+        let refused = Answer::read(set).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_request"), "{body}: {}", refused.text);
+    }
+    assert_eq!(bench.shown("/admin/tenants/acme").await["budget_usd"], "20.000000000");
+}
+
+#[tokio::test]
+async fn what_nobody_was_asked_has_cost_nothing() {
+    let bench = Bench::start().await;
+    let shown = bench.shown("/admin/metrics").await;
+    let providers = shown["providers"].as_object().unwrap().values();
+    for aggregate in providers.chain([&shown["total"]]) {
+        assert_eq!(aggregate["cost_usd"], "0.000000000", "{aggregate}");
+    }
+}
