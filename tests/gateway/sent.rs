@@ -328,7 +328,7 @@ async fn d156_d157_d160_comments_are_signs_of_life_and_split_characters_whole() 
 #[tokio::test]
 async fn d156_a_silence_within_a_translated_stream_is_bridged_by_signs_of_life() {
     let bench = Bench::with(Setting { file: "[reliability]\nkeep_alive_ms = 20\n", ..Setting::default() }).await;
-    let pace = LatencyProfile { first_token: Duration::ZERO, per_token: Duration::from_millis(100) };
+    let pace = LatencyProfile { per_token: Duration::from_millis(100), ..LatencyProfile::default() };
     for provider in [Provider::OpenAi, Provider::Anthropic] {
         bench.simulator.script(provider, Behaviour::Latency(pace));
     }
