@@ -78,7 +78,7 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
         .merge(dashboard)
         .route_layer(Extension(events::Watchers::new(gateway)))
         .route_layer(Extension(etag::Writes::default()))
-        .route_layer(Extension(openapi::Document::of(&document)))
+        .route_layer(Extension(openapi::Document::of(document)))
         .route_layer(map_response(not_kept))
 }
 
