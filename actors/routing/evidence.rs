@@ -65,7 +65,7 @@ impl Task {
 
     /// The kind of a request.
     pub fn of(digest: &Digest, signals: &Signals) -> Self {
-        let features = &digest.features;
+        let features = &digest.demand.features;
         match () {
             () if features.get(Measure::Structured) > 0 => Self::Structured,
             () if features.get(Measure::Tools) > 0 => Self::Tools,

@@ -304,7 +304,7 @@ impl Tenant {
     }
 
     fn admit(&self, digest: &Digest) -> Result<Admission, LimitReached> {
-        let tokens = digest.input_tokens.saturating_add(digest.output_limit.unwrap_or(0));
+        let tokens = digest.demand.input_tokens.saturating_add(digest.demand.output_limit.unwrap_or(0));
         self.estate.account.admit(&self.estate.policy.load(), self.world.clock.now(), tokens)
     }
 
@@ -355,7 +355,7 @@ impl Tenant {
 
     fn score(&self, digest: &Digest, rules: &Rules<'_>) -> Scored {
         let default = rules.default_complexity.unwrap_or(DEFAULT_COMPLEXITY);
-        scored(digest, assess(&digest.features, &self.world.weights.load(), default), rules.quality)
+        scored(digest, assess(&digest.demand.features, &self.world.weights.load(), default), rules.quality)
     }
 }
 

@@ -208,7 +208,7 @@ impl Course {
             self.gateway.meters.overhead(self.arrival.instant.elapsed());
         }
         self.is_open = true;
-        let input_tokens = model.input_tokens(input_tokens, self.digest.needs);
+        let input_tokens = model.input_tokens(input_tokens, self.digest.demand.needs);
         let span = self.span.as_ref().map(|span| (span.clone(), span.call_id()));
         let meter = Meter::new(model, input_tokens, self.spent.clone(), self.gateway.buffers.hold(), span);
         self.calls.push(Call { meter: meter.clone(), role, _ticket: ticket });
@@ -286,7 +286,7 @@ impl Course {
             "attempt failed"
         );
         let outcome = match meter.ttft() {
-            Some(_) if self.digest.stream => Outcome::Truncated,
+            Some(_) if self.digest.demand.stream => Outcome::Truncated,
             _ => Outcome::Failed,
         };
         if failure.fault == Fault::ContentPolicy {
@@ -298,7 +298,7 @@ impl Course {
     /// A call succeeded: the whole answer is here, and has this form.
     pub fn succeed(&mut self, meter: &Meter, form: &Form) {
         let model = meter.model();
-        if let Some(verdict) = verdict(meter.stop().unwrap_or(Stop::End), form, self.digest.output_limit) {
+        if let Some(verdict) = verdict(meter.stop().unwrap_or(Stop::End), form, self.digest.demand.output_limit) {
             self.learn((&model.provider, &model.id), verdict);
             if let Some(rehearsal) = &self.rehearsal {
                 rehearsal.judged(verdict);
@@ -457,7 +457,7 @@ impl Course {
 
     /// What the baseline model would have cost for the same tokens; `None` for embeddings, which it could not have made.
     fn at_baseline(&self, tokens: &Tokens) -> Option<NanoUsd> {
-        if self.digest.needs.contains(Capability::Embeddings) {
+        if self.digest.demand.needs.contains(Capability::Embeddings) {
             return None;
         }
         if self.shadow_of.is_some() {

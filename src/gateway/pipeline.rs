@@ -295,7 +295,7 @@ impl<'a> Journey<'a> {
             }
         };
         let patience = self.patience(&model, travelling);
-        let input_tokens = travelling.digest().input_tokens;
+        let input_tokens = travelling.digest().demand.input_tokens;
         let permit = Permit { model: model.clone(), reservation, ticket, input_tokens, role: None };
         let meter = travelling.begin(permit)?;
         let attempt = Attempt {
@@ -313,7 +313,7 @@ impl<'a> Journey<'a> {
             watched: self.on_break(travelling) == OnBreak::Continue,
         };
         let dropped = outgoing.dropped.join(", ");
-        let (meter, failure) = if travelling.digest().stream {
+        let (meter, failure) = if travelling.digest().demand.stream {
             let Raced { runner, began } = self.race(Runner { attempt, dropped }, outgoing, &client, travelling).await;
             match began {
                 Ok(stream) => {
@@ -350,14 +350,14 @@ impl<'a> Journey<'a> {
     fn on_break(&self, course: &Course) -> OnBreak {
         let digest = course.digest();
         match digest.preferences.on_break.unwrap_or(self.setup.config.reliability.on_break) {
-            OnBreak::Continue if digest.stream => OnBreak::Continue,
+            OnBreak::Continue if digest.demand.stream => OnBreak::Continue,
             _ => OnBreak::Error,
         }
     }
 
     /// How long the model that was just chosen may take.
     fn patience(&self, model: &Model, course: &Course) -> Patience {
-        let is_stream = course.digest().stream;
+        let is_stream = course.digest().demand.stream;
         let patience = Patience::new(&self.setup.config.reliability, model, is_stream, self.search.deadline);
         if !patience.is_cut_short() {
             // Nearly always: nobody's usual time need be looked up.

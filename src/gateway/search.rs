@@ -184,6 +184,12 @@ impl Search {
         if let Some((provider, model)) = again {
             course.learn((&provider, &model), Verdict::AskedAgain);
         }
-        pins.note(&digest.turn, (provider, model), digest.input_tokens, self.gateway.clock.now(), Instant::now());
+        pins.note(
+            &digest.turn,
+            (provider, model),
+            digest.demand.input_tokens,
+            self.gateway.clock.now(),
+            Instant::now(),
+        );
     }
 }

@@ -79,7 +79,7 @@ impl Understudy {
         let shadow = policy.shadow.as_ref().filter(|shadow| shadow.send)?;
         let facts = request.facts();
         let is_self_contained = facts.stored.is_empty() && facts.mentioned.is_empty();
-        let fits = !digest.stream && is_self_contained && body.len() <= MOST_BYTES;
+        let fits = !digest.demand.stream && is_self_contained && body.len() <= MOST_BYTES;
         (fits && digest.requested == Requested::Auto).then(|| Self {
             rehearsal: Arc::new(Rehearsal::under(shadow.clone())),
             digest: digest.clone(),
@@ -150,7 +150,7 @@ impl Understudy {
         let mut course = Course::new(gateway.clone(), tenant.clone(), digest.clone(), arrival, (presence, held));
         course.repeats(self.digest.request_id);
         course.decided(shown.decision, shown.admission);
-        let input_tokens = digest.input_tokens;
+        let input_tokens = digest.demand.input_tokens;
         let permit = Permit { model: model.clone(), reservation, ticket, input_tokens, role: Some(Role::Shadow) };
         let Ok(meter) = course.begin(permit) else { return Ended::Skipped };
         let patience = Patience::new(&setup.config.reliability, &model, false, deadline);
@@ -164,7 +164,7 @@ impl Understudy {
                 let form = request.form(watched);
                 course.succeed(&attempt.meter, &form);
                 stake.settle(course.settle(Outcome::Ok));
-                Ended::Judged(verdict(attempt.meter.stop().unwrap_or(Stop::End), &form, digest.output_limit))
+                Ended::Judged(verdict(attempt.meter.stop().unwrap_or(Stop::End), &form, digest.demand.output_limit))
             }
             Err(failure) => {
                 course.fail(&attempt.meter, &failure);
