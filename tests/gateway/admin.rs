@@ -224,7 +224,7 @@ async fn a_circuit_on_trial_is_recovering_and_its_trouble_began_when_it_opened_f
     assert_eq!((&trial["subject"], &trial["since"]), (&json!(MODEL), &open["since"]), "{trial}");
     let doing = trial["doing"].as_str().unwrap();
     assert!(doing.contains("one call at a time") && doing.contains("the next request is the probe"), "{doing}");
-    assert!(doing.contains("by up to 20 s"), "{doing}");
+    assert!(doing.contains("up to 20 s"), "{doing}");
     assert_eq!(bench.shown("/admin/providers/openai").await["models"]["gpt-4o-mini"]["failed_probes"], 1);
 
     bench.simulator.script(Provider::OpenAi, Behaviour::default());
