@@ -225,6 +225,11 @@ impl Model {
         format!("{}/{}", self.provider, self.id)
     }
 
+    /// Whether this is its id or one of its aliases.
+    pub fn bears(&self, name: &str) -> bool {
+        self.id.as_str() == name || self.aliases.iter().any(|alias| alias.as_str() == name)
+    }
+
     /// Whether the provider has retired the model by `today` (UTC).
     pub fn retired(&self, today: Date) -> bool {
         self.retires_on.is_some_and(|day| today >= day)

@@ -78,10 +78,9 @@ pub struct Choice {
 
 /// Whether `pattern` (`model`, `provider/model` or `provider`) means this model.
 fn names(pattern: &str, model: &Model) -> bool {
-    let is = |text: &str| model.id.as_str() == text || model.aliases.iter().any(|alias| alias.as_str() == text);
     match pattern.strip_prefix(model.provider.as_str()).and_then(|rest| rest.strip_prefix('/')) {
-        Some(rest) if is(rest) => true,
-        _ => is(pattern) || pattern == model.provider.as_str(),
+        Some(rest) if model.bears(rest) => true,
+        _ => model.bears(pattern) || pattern == model.provider.as_str(),
     }
 }
 
@@ -216,8 +215,7 @@ impl Situation<'_> {
             Requested::Auto => place_in(listed, model).map(|_| 0),
             Requested::Named { provider, model: name } => {
                 let by_provider = provider.as_ref().is_none_or(|provider| model.provider.as_str() == provider);
-                let by_name = model.id.as_str() == name || model.aliases.iter().any(|alias| alias.as_str() == name);
-                if by_provider && by_name { Some(0) } else { place_in(listed, model).map(|place| place + 1) }
+                if by_provider && model.bears(name) { Some(0) } else { place_in(listed, model).map(|place| place + 1) }
             }
         }
     }

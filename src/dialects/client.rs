@@ -149,6 +149,12 @@ impl Slot {
     }
 }
 
+/// What should be JSON in a whole answer to a request in its own dialect; it is read only where something should be.
+pub fn form_of(request: &dyn ClientRequest, answer: &[u8]) -> Form {
+    let is_watched = Form::of(request.facts()).is_watching();
+    request.form(if is_watched { std::str::from_utf8(answer).unwrap_or_default() } else { "" })
+}
+
 /// Adds AiPipe's own to a whole answer: the cost beside the usage, and the explanation (a JSON object) that was asked for.
 pub fn annotate(body: &Bytes, facts: &AnswerFacts, cost: Option<NanoUsd>, explanation: Option<&str>) -> Bytes {
     let Ok(text) = std::str::from_utf8(body) else { return body.clone() };

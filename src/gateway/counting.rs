@@ -53,13 +53,13 @@ impl Gateway {
         let body = counting.request(body);
         let along = label.along.clone();
         let dialect = label.dialect;
-        let Explained { decision, digest, holdings } = self.explained(tenant, label, addressed, body).await?;
-        if decision.candidates.is_empty() {
-            return Err(Refusal::no_candidate(&decision, &digest.requested));
-        }
         let setup = self.setup.load_full();
         let surface = surface(dialect);
         let request = surface.scan(body, addressed)?;
+        let Explained { decision, digest, holdings } = self.explained(tenant, label, &setup, &*request).await?;
+        if decision.candidates.is_empty() {
+            return Err(Refusal::no_candidate(&decision, &digest.requested));
+        }
         let outbound = Outbound::new(surface, &*request, &digest, along, holdings);
         match self.asked(tenant, &setup, &outbound, counting, &decision).await {
             Some(Ok(body)) => Ok(Count { body, is_estimated: false }),

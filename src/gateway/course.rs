@@ -319,16 +319,18 @@ impl Course {
         self.tenant.estate.cooling.wait(provider.clone(), model, wait, meter.started());
     }
 
-    /// A call succeeded: the whole answer is here, and has this form.
-    pub fn succeed(&mut self, meter: &Meter, form: &Form) {
+    /// A call succeeded: the whole answer is here, and has this form. What its end says of the model, if anything.
+    pub fn succeed(&mut self, meter: &Meter, form: &Form) -> Option<Verdict> {
         let model = meter.model();
-        if let Some(verdict) = verdict(meter.stop().unwrap_or(Stop::End), form, self.digest.demand.output_limit) {
+        let verdict = verdict(meter.stop().unwrap_or(Stop::End), form, self.digest.demand.output_limit);
+        if let Some(verdict) = verdict {
             self.learn((&model.provider, &model.id), verdict);
             if let Some(rehearsal) = &self.rehearsal {
                 rehearsal.judged(verdict);
             }
         }
         self.end_call(meter, Outcome::Ok, None);
+        verdict
     }
 
     /// What became of an answer of this model teaches the tenant's routing something.

@@ -7,12 +7,12 @@ use aipipe_actors::routing::digest::Digest;
 use aipipe_actors::tenant::Message;
 use tokio::time::Instant;
 
-use super::Gateway;
 use super::prepare::{self, Label};
 use super::refusal::Refusal;
 use super::search::refused_call;
 use super::tenants::Live;
-use crate::dialects::client::Addressed;
+use super::{Gateway, Setup};
+use crate::dialects::client::{Addressed, ClientRequest};
 use crate::dialects::issued::Holdings;
 use crate::dialects::surface;
 
@@ -29,7 +29,9 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] where the body is none, or nobody decides.
     pub async fn explain(&self, tenant: &Live, label: Label, body: &[u8]) -> Result<Decision, Refusal> {
-        Ok(self.explained(tenant, label, &Addressed::default(), body).await?.decision)
+        let setup = self.setup.load_full();
+        let request = surface(label.dialect).scan(body, &Addressed::default())?;
+        Ok(self.explained(tenant, label, &setup, &*request).await?.decision)
     }
 
     /// The same with what the decision was made on.
@@ -37,13 +39,11 @@ impl Gateway {
         &self,
         tenant: &Live,
         label: Label,
-        addressed: &Addressed<'_>,
-        body: &[u8],
+        setup: &Setup,
+        request: &dyn ClientRequest,
     ) -> Result<Explained, Refusal> {
-        let setup = self.setup.load_full();
-        let request = surface(label.dialect).scan(body, addressed)?;
         let holdings = self.holdings(tenant, request.facts()).await?;
-        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
+        let digest = Arc::new(prepare::digest(request, label, setup, &self.prompt_hasher, &holdings)?);
         let deadline = Instant::now() + setup.config.reliability.total_timeout;
         let decision = tenant.address.call(deadline, |port| Message::Explain(digest.clone(), port)).await;
         let decision = decision.map_err(|error| refused_call(tenant, error))?;

@@ -31,9 +31,8 @@ use super::search::Search;
 use super::shadow::Understudy;
 use super::tenants::Live;
 use super::{Gateway, Setup};
-use crate::dialects::client::{Addressed, annotate};
+use crate::dialects::client::{Addressed, annotate, form_of};
 use crate::dialects::conversation::Stop;
-use crate::dialects::form::Form;
 use crate::dialects::surface;
 use crate::telemetry::traces::RequestSpan;
 
@@ -421,11 +420,7 @@ impl<'a> Journey<'a> {
 
     /// A whole answer has come: settles, keeps and shares it.
     fn deliver(&mut self, whole: Whole, course: &mut Course, attempt: &Attempt<'_>, kept: Kept) -> Answered {
-        let request = self.outbound.request;
-        let is_watched = Form::of(request.facts()).is_watching();
-        let watched = if is_watched { std::str::from_utf8(&whole.body).unwrap_or_default() } else { "" };
-        let form = request.form(watched);
-        course.succeed(&attempt.meter, &form);
+        course.succeed(&attempt.meter, &form_of(self.outbound.request, &whole.body));
         self.search.remember(course, &attempt.model.provider, &attempt.model.id);
         let mut answered = answered(course, attempt, kept.dropped);
         let tokens = course.answered_tokens();

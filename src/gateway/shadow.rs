@@ -26,13 +26,10 @@ use super::attempt::{Attempt, Client, Patience};
 use super::buffers::Held;
 use super::course::{Arrival, Course, Permit};
 use super::drain::Presence;
-use super::lessons::verdict;
 use super::outgoing::translation;
 use super::search::Search;
 use super::tenants::Live;
-use crate::dialects::client::{Addressed, ClientRequest};
-use crate::dialects::conversation::Stop;
-use crate::dialects::form::Form;
+use crate::dialects::client::{Addressed, ClientRequest, form_of};
 use crate::dialects::surface;
 
 /// Calls at a time for one tenant.
@@ -159,12 +156,9 @@ impl Understudy {
         let client = Client { surface, request: &*request, frame: frame(&course), watched: false };
         match attempt.whole(outgoing, &client).await {
             Ok(whole) => {
-                let is_watched = Form::of(request.facts()).is_watching();
-                let watched = if is_watched { std::str::from_utf8(&whole.body).unwrap_or_default() } else { "" };
-                let form = request.form(watched);
-                course.succeed(&attempt.meter, &form);
+                let verdict = course.succeed(&attempt.meter, &form_of(&*request, &whole.body));
                 stake.settle(course.settle(Outcome::Ok));
-                Ended::Judged(verdict(attempt.meter.stop().unwrap_or(Stop::End), &form, digest.demand.output_limit))
+                Ended::Judged(verdict)
             }
             Err(failure) => {
                 course.fail(&attempt.meter, &failure);

@@ -130,19 +130,15 @@ async fn found(gateway: &Gateway, id: &str, uri: &Uri, headers: &HeaderMap) -> R
     }
     let catalogue = gateway.catalogue();
     let reachable = reachable(gateway, &catalogue, &tenant);
-    let by_provider = |model: &&Arc<Model>| {
+    let is_meant = |model: &&Arc<Model>| {
         let rest = id.strip_prefix(model.provider.as_str()).and_then(|rest| rest.strip_prefix('/'));
-        rest.is_some_and(|rest| bears(model, rest)) || bears(model, id)
+        rest.is_some_and(|rest| model.bears(rest)) || model.bears(id)
     };
-    let found = reachable.iter().find(by_provider);
+    let found = reachable.iter().find(is_meant);
     found.map(|model| Entry { name: id.to_owned(), model: Some(model.clone()) }).ok_or_else(|| {
         let message = format!("there is no model {id:?} that this tenant can reach; GET /v1/models lists those");
         Refusal { param: Some("model".into()), ..Refusal::new(StatusCode::NOT_FOUND, "model_not_found", message) }
     })
-}
-
-fn bears(model: &Model, name: &str) -> bool {
-    model.id.as_str() == name || model.aliases.iter().any(|alias| alias.as_str() == name)
 }
 
 fn reachable(gateway: &Gateway, catalogue: &Catalogue, tenant: &Live) -> Vec<Arc<Model>> {
