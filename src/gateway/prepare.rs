@@ -79,7 +79,7 @@ pub fn digest(
         requested,
         quality: quality(&facts.model),
         requested_text: facts.model.clone(),
-        features: facts.features,
+        features: facts.features.clone(),
         needs: facts.needs,
         parameters: facts.parameters.clone(),
         effort: facts.effort,
