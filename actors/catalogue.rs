@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::{ModelId, ProviderId};
 use crate::money::Rates;
+use crate::routing::lineup::Lineup;
 
 /// One thing that a request may need and a model may be able to do. Text and streaming go without saying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -256,6 +257,7 @@ impl Model {
 pub struct Catalogue {
     models: Vec<Arc<Model>>,
     by_name: HashMap<ModelId, Vec<usize>>,
+    lineup: Arc<Lineup>,
     revision: u64,
 }
 
@@ -278,10 +280,14 @@ impl Catalogue {
         let mut by_name: HashMap<ModelId, Vec<usize>> = HashMap::new();
         for (index, model) in unique.iter().enumerate() {
             for name in std::iter::once(&model.id).chain(&model.aliases) {
-                by_name.entry(name.clone()).or_default().push(index);
+                let places: &mut Vec<usize> = by_name.entry(name.clone()).or_default();
+                // A model may be its own alias.
+                if places.last() != Some(&index) {
+                    places.push(index);
+                }
             }
         }
-        Self { models: unique, by_name, revision }
+        Self { lineup: Lineup::of(&unique).into(), models: unique, by_name, revision }
     }
 
     /// Counts up with every reload.
@@ -294,9 +300,19 @@ impl Catalogue {
         &self.models
     }
 
+    /// What decisions have in common that are made with it.
+    pub fn lineup(&self) -> &Arc<Lineup> {
+        &self.lineup
+    }
+
     /// The models that bear this name at any provider (their own id or an alias).
     pub fn named(&self, name: &str) -> impl Iterator<Item = &Arc<Model>> {
-        self.by_name.get(name).into_iter().flatten().filter_map(|&index| self.models.get(index))
+        self.placed(name).map(|(_, model)| model)
+    }
+
+    /// The same, each with its place among [`models`](Self::models).
+    pub fn placed(&self, name: &str) -> impl Iterator<Item = (u32, &Arc<Model>)> {
+        self.by_name.get(name).into_iter().flatten().filter_map(|&at| Some((at as u32, self.models.get(at)?)))
     }
 
     /// The model that bears this name at this provider.

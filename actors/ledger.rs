@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::identity::{ModelId, ProviderId, RequestId, TenantId};
 use crate::money::{NanoUsd, Rates, Tokens};
+use crate::routing::lineup::Lineup;
 
 /// How a request, or one attempt of it, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -95,6 +96,9 @@ pub struct Opening {
     pub tags: Vec<String>,
     /// The decision, as the JSON that [`Decision::encode`](crate::routing::decision::Decision::encode) writes; never a prompt.
     pub decision: Arc<RawValue>,
+    /// The client's request that this call of a second policy's model repeats, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow_of: Option<RequestId>,
 }
 
 /// A further attempt: the reservation grows before it is dispatched.
@@ -149,6 +153,8 @@ pub enum Role {
     Rescue,
     /// It was started beside one that was slow to begin.
     Hedge,
+    /// It was made for a second policy, and its answer thrown away.
+    Shadow,
 }
 
 /// The last record of a request: it settles the opening, once.
@@ -226,6 +232,9 @@ pub struct LedgerUnavailable(pub String);
 /// Appends are synchronous and survive `kill -9` once they have returned, since a guard's `drop` cannot await. Settling twice changes
 /// nothing.
 pub trait Ledger: Send + Sync + 'static {
+    /// Records what the decisions of a catalogue have in common, before the first of them. Failure is the implementation's to report.
+    fn introduce(&self, lineup: &Lineup);
+
     /// Records a request before its first dispatch.
     ///
     /// # Errors

@@ -51,6 +51,7 @@ fn opening(decision: &Arc<RawValue>) -> Opening {
         cache: CacheUse::Miss,
         tags: Vec::new(),
         decision: Arc::clone(decision),
+        shadow_of: None,
     }
 }
 

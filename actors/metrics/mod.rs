@@ -31,8 +31,8 @@ pub struct Completed {
     pub provider: ProviderId,
     /// Which model.
     pub model: ModelId,
-    /// How it ended.
-    pub outcome: Outcome,
+    /// How it ended; `None` of a call beside the clients' requests, of which cost and tokens alone count.
+    pub outcome: Option<Outcome>,
     /// From the request's arrival to its end.
     pub latency: Duration,
     /// From the request's arrival to the first content.
@@ -140,10 +140,11 @@ fn percentiles(histogram: Option<&Histogram<u64>>) -> Percentiles {
 
 impl Series {
     fn add(&mut self, completed: &Completed) {
-        self.requests += 1;
-        self.errors += u64::from(completed.outcome != Outcome::Ok);
         self.cost += completed.cost;
         self.tokens += completed.tokens;
+        let Some(outcome) = completed.outcome else { return };
+        self.requests += 1;
+        self.errors += u64::from(outcome != Outcome::Ok);
         let record = |histogram: &mut Option<Histogram<u64>>, value: Duration| {
             if let Some(histogram) = histogram {
                 histogram.saturating_record((value.as_millis() as u64).max(LOWEST_MS));

@@ -97,13 +97,13 @@ pub fn is_allowed(allowed: Option<&[String]>, model: &Model) -> bool {
 
 /// The most output tokens that an answer of this model can have for this request: what a reservation must cover.
 pub fn output_bound(digest: &Digest, model: &Model) -> u64 {
-    let limit = digest.output_limit.unwrap_or(u64::MAX).min(model.max_output_tokens.max(1));
-    limit.saturating_mul(u64::from(digest.choices.max(1)))
+    let limit = digest.demand.output_limit.unwrap_or(u64::MAX).min(model.max_output_tokens.max(1));
+    limit.saturating_mul(u64::from(digest.demand.choices.max(1)))
 }
 
 /// The most input tokens that this model's provider can count.
 fn input_bound(digest: &Digest, model: &Model) -> u64 {
-    digest.input_bound.saturating_add(model.added_tokens(digest.needs))
+    digest.demand.input_bound.saturating_add(model.added_tokens(digest.demand.needs))
 }
 
 /// The most that one attempt with this model can cost.
@@ -116,10 +116,10 @@ pub fn worst_case(digest: &Digest, model: &Model) -> NanoUsd {
 /// The tokens expected of an answer by this model, in its own tokens.
 pub fn expected_tokens(digest: &Digest, model: &Model) -> Tokens {
     let thinks = model.capabilities.contains(Capability::Reasoning);
-    let visible = EXPECTED_OUTPUT_TOKENS.saturating_mul(u64::from(digest.choices.max(1)));
+    let visible = EXPECTED_OUTPUT_TOKENS.saturating_mul(u64::from(digest.demand.choices.max(1)));
     let reasoning = if thinks { EXPECTED_REASONING_TOKENS } else { 0 };
     let output = model.own_tokens(visible + reasoning).min(output_bound(digest, model));
-    Tokens { input: model.input_tokens(digest.input_tokens, digest.needs), output, ..Tokens::default() }
+    Tokens { input: model.input_tokens(digest.demand.input_tokens, digest.demand.needs), output, ..Tokens::default() }
 }
 
 impl Situation<'_> {
@@ -130,7 +130,7 @@ impl Situation<'_> {
         let task = Task::of(self.digest, &self.scored.signals);
         let mut eligible: Vec<(usize, f64, Weighed, Arc<Model>)> = Vec::new();
         let mut others: Vec<Weighed> = Vec::new();
-        for model in self.catalogue.models() {
+        for (place, model) in self.field() {
             let Some(preference) = self.preference(model) else { continue };
             let (quality, learned) = self.quality(model, task);
             let (reason, penalty) = match self.bar(model, quality) {
@@ -145,6 +145,7 @@ impl Situation<'_> {
             let over_cost = preferences.max_cost.is_some_and(|most| raw.is_some_and(|raw| raw > most));
             let reason = reason.or(over_cost.then_some(Reason::MaxCost));
             let weighed = Weighed {
+                place,
                 provider: model.provider.clone(),
                 model: model.id.clone(),
                 reason,
@@ -175,15 +176,28 @@ impl Situation<'_> {
             complexity: self.scored.complexity,
             basis: self.scored.basis,
             signals: self.scored.signals,
-            input_tokens: self.digest.input_tokens,
+            input_tokens: self.digest.demand.input_tokens,
             output_tokens: self.expected_output(),
             task,
             explored: false,
             bias: self.scored.bias,
             conversation: None,
+            lineup: self.catalogue.lineup().id(),
             candidates,
         };
         Choice { decision, ranked }
+    }
+
+    /// The models that may be candidates at all, with their places in the catalogue: of a named model those of that name alone, where
+    /// nothing is listed to fall back to.
+    fn field(&self) -> impl Iterator<Item = (u32, &Arc<Model>)> {
+        let named = match &self.digest.requested {
+            Requested::Named { model, .. } if self.digest.preferences.models.is_empty() => Some(model),
+            _ => None,
+        };
+        let others = if named.is_some() { 0 } else { usize::MAX };
+        let all = (0..).zip(self.catalogue.models()).take(others);
+        named.into_iter().flat_map(|name| self.catalogue.placed(name)).chain(all)
     }
 
     /// The quality that counts, and how it came about where something was learned.
@@ -215,7 +229,7 @@ impl Situation<'_> {
     /// The first reason within the request and the catalogue to pass this model over.
     fn bar(&self, model: &Model, quality: f64) -> Option<Reason> {
         let preferences = &self.digest.preferences;
-        let embeds = self.digest.needs.contains(Capability::Embeddings);
+        let embeds = self.digest.demand.needs.contains(Capability::Embeddings);
         if model.retired(self.today) || (self.is_embedding(model) && !embeds) {
             return Some(Reason::Disabled);
         }
@@ -227,14 +241,14 @@ impl Situation<'_> {
         if provider_excluded || place_in(&preferences.exclude, model).is_some() {
             return Some(Reason::Excluded);
         }
-        if let Some(missing) = model.capabilities.first_missing(self.digest.needs) {
+        if let Some(missing) = model.capabilities.first_missing(self.digest.demand.needs) {
             return Some(Reason::Capability(missing));
         }
-        if let Some(refused) = self.digest.parameters.iter().find(|name| model.parameters.refuses(name)) {
+        if let Some(refused) = self.digest.demand.parameters.iter().find(|name| model.parameters.refuses(name)) {
             return Some(Reason::parameter(refused));
         }
-        let room = self.digest.output_limit.unwrap_or(1).min(model.max_output_tokens);
-        let needed = model.input_tokens(self.digest.input_tokens, self.digest.needs).saturating_add(room);
+        let room = self.digest.demand.output_limit.unwrap_or(1).min(model.max_output_tokens);
+        let needed = model.input_tokens(self.digest.demand.input_tokens, self.digest.demand.needs).saturating_add(room);
         // The context of an embedding model holds one input, not all of a request: the provider judges each.
         if needed > model.context_tokens && !embeds {
             return Some(Reason::ContextLength);
@@ -251,7 +265,7 @@ impl Situation<'_> {
 
     fn expected_output(&self) -> u64 {
         EXPECTED_OUTPUT_TOKENS
-            .saturating_mul(u64::from(self.digest.choices.max(1)))
-            .min(self.digest.output_limit.unwrap_or(u64::MAX))
+            .saturating_mul(u64::from(self.digest.demand.choices.max(1)))
+            .min(self.digest.demand.output_limit.unwrap_or(u64::MAX))
     }
 }

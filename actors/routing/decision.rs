@@ -1,14 +1,15 @@
 //! The explained choice: what was asked, how complex it is, what each candidate would cost and why it was passed over.
 //!
-//! A decision is kept compactly with its request and [`shown`](super::shown) as the JSON of the contract when somebody reads it.
+//! A decision is [`kept`](super::kept) compactly with its request and [`shown`](super::shown) as the JSON of the contract when somebody
+//! reads it.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::conversation::{Continuation, Stuck};
 use super::evidence::Task;
+use super::lineup::LineupId;
 use super::preferences::Quality;
 use super::signals::Signals;
 use crate::catalogue::Capability;
@@ -95,45 +96,36 @@ impl Reason {
 }
 
 /// One model beside the others.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Weighed {
+    /// Its place in the catalogue.
+    pub place: u32,
     /// Who serves it.
-    #[serde(rename = "p")]
     pub provider: ProviderId,
     /// Which model.
-    #[serde(rename = "m")]
     pub model: ModelId,
     /// Why it was passed over; `None`: eligible.
-    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// Expected cost; `None`: unpriced.
-    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    /// Expected cost: that of its input and output tokens at the catalogue's prices; `None`: unpriced.
     pub raw: Option<NanoUsd>,
     /// Input tokens that the cost was computed with: the estimate in this model's own tokens.
-    #[serde(rename = "i")]
     pub input_tokens: u64,
     /// Output tokens that the cost was computed with, expected reasoning included.
-    #[serde(rename = "o")]
     pub output_tokens: u64,
     /// The chance of a good answer to a demanding request: the catalogue's, shifted by what was learned.
-    #[serde(rename = "q")]
     pub quality: f64,
     /// What was learned of it; `None`: the catalogue's quality holds.
-    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     pub learned: Option<Learned>,
     /// At least 1, from the model's health.
-    #[serde(rename = "h")]
     pub penalty: f64,
 }
 
 /// How a candidate's quality came about where the tenant's own requests have a say in it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Learned {
     /// The catalogue's quality.
-    #[serde(rename = "p")]
     pub prior: f64,
     /// What is added to its logit.
-    #[serde(rename = "s")]
     pub shift: f64,
 }
 
@@ -221,7 +213,10 @@ pub struct Decision {
     /// What became of the conversation's model; `None` where no earlier turn is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<Continuation>,
+    /// The models of the catalogue that it was made with.
+    pub lineup: LineupId,
     /// The candidates: the eligible by rank, then the others.
+    #[serde(skip)]
     pub candidates: Vec<Weighed>,
 }
 
@@ -256,16 +251,6 @@ impl Decision {
             _ => None,
         };
         Some(BreakEven { second, side })
-    }
-
-    /// The compact form kept in the ledger.
-    pub fn encode(&self) -> Box<RawValue> {
-        serde_json::value::to_raw_value(self).unwrap_or_else(|_| RawValue::NULL.to_owned())
-    }
-
-    /// Reads the compact form.
-    pub fn decode(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
     }
 }
 

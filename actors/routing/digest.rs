@@ -52,6 +52,30 @@ pub enum Requested {
     },
 }
 
+/// What a request demands of the model that answers it.
+#[derive(Debug, Clone)]
+pub struct Demand {
+    /// Raw features of the five signals.
+    pub features: Features,
+    /// What the model must be able to do.
+    pub needs: Capabilities,
+    /// Parameters in use, by their Chat Completions names, with a value that changes what the client gets and that some model or dialect
+    /// refuses: a model that refuses one of them is no candidate.
+    pub parameters: Vec<&'static str>,
+    /// Reasoning asked for.
+    pub effort: Option<Effort>,
+    /// Estimated input in o200k tokens.
+    pub input_tokens: u64,
+    /// A number of input tokens that no tokenizer exceeds.
+    pub input_bound: u64,
+    /// The most output tokens that the client allows.
+    pub output_limit: Option<u64>,
+    /// Choices asked for.
+    pub choices: u32,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+}
+
 /// What a request is, as far as choosing and accounting need to know.
 #[derive(Debug, Clone)]
 pub struct Digest {
@@ -69,24 +93,8 @@ pub struct Digest {
     pub turn: Turn,
     /// What the client said beside the request.
     pub preferences: Preferences,
-    /// Raw features of the five signals.
-    pub features: Features,
-    /// What a model must be able to do.
-    pub needs: Capabilities,
-    /// Chat Completions parameters in use that change the meaning of the answer and that some models refuse.
-    pub parameters: Vec<&'static str>,
-    /// Reasoning asked for.
-    pub effort: Option<Effort>,
-    /// Estimated input in o200k tokens.
-    pub input_tokens: u64,
-    /// A number of input tokens that no tokenizer exceeds.
-    pub input_bound: u64,
-    /// The most output tokens that the client allows.
-    pub output_limit: Option<u64>,
-    /// Choices asked for.
-    pub choices: u32,
-    /// Whether the answer is streamed.
-    pub stream: bool,
+    /// What it demands of a model.
+    pub demand: Demand,
     /// What the answer can be cached under; `None`: neither read nor kept.
     pub cache_key: Option<PromptKey>,
 }

@@ -65,7 +65,7 @@ impl Task {
 
     /// The kind of a request.
     pub fn of(digest: &Digest, signals: &Signals) -> Self {
-        let features = &digest.features;
+        let features = &digest.demand.features;
         match () {
             () if features.get(Measure::Structured) > 0 => Self::Structured,
             () if features.get(Measure::Tools) > 0 => Self::Tools,
@@ -113,6 +113,11 @@ impl Verdict {
             Self::Malformed => "malformed",
             Self::AskedAgain => "asked_again",
         }
+    }
+
+    /// How good an answer is of which this is said, from 0 to 1.
+    pub fn worth(self) -> f64 {
+        1.0 - self.failure()
     }
 
     /// How much of a failure it is. Who asks again may only be curious, and a long answer may be good as far as it goes.

@@ -12,6 +12,8 @@ pub mod conversation;
 pub mod decision;
 pub mod digest;
 pub mod evidence;
+mod kept;
+pub mod lineup;
 pub mod preferences;
 pub mod shown;
 pub mod signals;

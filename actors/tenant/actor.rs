@@ -16,7 +16,7 @@ use super::answers::{AnswerKey, CachedAnswer};
 use super::estate::Estate;
 use super::flight::{Boarding, Follower, Leader};
 use super::policy::Rules;
-use super::shadow::Pick;
+use super::shadow::{Pick, Rehearsal};
 use super::trials;
 use crate::catalogue::{Catalogue, Model};
 use crate::clock::Clock;
@@ -67,6 +67,8 @@ pub enum Stage {
     Alone,
     /// An attempt failed: the next candidate.
     Failover,
+    /// What the second policy chose is to be called too: its rules hold, and limits apply.
+    Shadow,
 }
 
 /// A model, or all of a provider's, that this request must not be given again, and why.
@@ -89,6 +91,8 @@ pub struct Question {
     pub stage: Stage,
     /// Models that failed or refused already.
     pub passed: Arc<[Passed]>,
+    /// Where the second policy's choice is told, where somebody wants to know.
+    pub rehearsal: Option<Arc<Rehearsal>>,
 }
 
 /// What a request's task is told.
@@ -197,14 +201,17 @@ impl Tenant {
             return;
         }
         let admission = match question.stage {
-            Stage::First => match self.admit(&question.digest) {
+            Stage::First | Stage::Shadow => match self.admit(&question.digest) {
                 Ok(admission) => Some(admission),
                 Err(reached) => return reply(port, Reply::Denied(Denial::Limit(reached))),
             },
             Stage::Again | Stage::Alone | Stage::Failover => None,
         };
         let policy = self.estate.policy.load();
-        let rules = policy.rules();
+        let rules = match &policy.shadow {
+            Some(shadow) if question.stage == Stage::Shadow => shadow.rules(&policy),
+            _ => policy.rules(),
+        };
         let mut choice = self.choose(&question.digest, &rules, &question.passed, Absent::PassedOver);
         if choice.ranked.is_empty() {
             choice = self.choose(&question.digest, &rules, &question.passed, Absent::Awaited);
@@ -243,16 +250,19 @@ impl Tenant {
         }
         // The request is on its way by now.
         if let Some(chosen) = compared {
-            self.compare(&question.digest, &chosen);
+            self.compare(&question, &chosen);
         }
     }
 
     /// Weighs a request under the second policy too, without effect.
-    fn compare(&self, digest: &Digest, chosen: &Pick) {
+    fn compare(&self, question: &Question, chosen: &Pick) {
         let policy = self.estate.policy.load();
         let Some(shadow) = &policy.shadow else { return };
-        let other = self.choose(digest, &shadow.rules(&policy), &[], Absent::PassedOver).decision;
+        let other = self.choose(&question.digest, &shadow.rules(&policy), &[], Absent::PassedOver).decision;
         let other = other.chosen().map(Pick::from);
+        if let (Some(rehearsal), Some(other)) = (&question.rehearsal, &other) {
+            rehearsal.picked(other);
+        }
         self.estate.shadow.add(shadow, chosen, other.as_ref(), self.world.clock.now());
     }
 
@@ -294,7 +304,7 @@ impl Tenant {
     }
 
     fn admit(&self, digest: &Digest) -> Result<Admission, LimitReached> {
-        let tokens = digest.input_tokens.saturating_add(digest.output_limit.unwrap_or(0));
+        let tokens = digest.demand.input_tokens.saturating_add(digest.demand.output_limit.unwrap_or(0));
         self.estate.account.admit(&self.estate.policy.load(), self.world.clock.now(), tokens)
     }
 
@@ -345,7 +355,7 @@ impl Tenant {
 
     fn score(&self, digest: &Digest, rules: &Rules<'_>) -> Scored {
         let default = rules.default_complexity.unwrap_or(DEFAULT_COMPLEXITY);
-        scored(digest, assess(&digest.features, &self.world.weights.load(), default), rules.quality)
+        scored(digest, assess(&digest.demand.features, &self.world.weights.load(), default), rules.quality)
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Estate {
     /// What its requests have taught of models.
     pub learning: Learning,
     /// How its second policy compares.
-    pub shadow: Shadow,
+    pub shadow: Arc<Shadow>,
     /// What its hedges may cost.
     pub hedging: Arc<Hedging>,
 }

@@ -41,7 +41,8 @@ pub struct Policy {
     /// The share of its `auto` requests, up to [`MOST_EXPLORATION`], in which the runner-up is tried to learn of it.
     #[serde(deserialize_with = "exploration")]
     pub exploration: f64,
-    /// Another policy that a share of its requests is also weighed under, without effect.
+    /// Another policy that a share of its requests is also weighed under, without effect on their answers.
+    #[serde(deserialize_with = "shadow")]
     pub shadow: Option<ShadowPolicy>,
     /// Whether the spans of its requests carry what is said in them, where the gateway's configuration permits it.
     pub telemetry_content: bool,
@@ -89,6 +90,11 @@ pub struct ShadowPolicy {
     /// In the place of its `min_quality`.
     #[serde(deserialize_with = "optional_fraction")]
     pub min_quality: Option<f64>,
+    /// Whether requests for which it chooses another model are sent to that too, after the client has its answer.
+    pub send: bool,
+    /// The most that those calls may cost in a day, by UTC.
+    #[serde(with = "optional_usd")]
+    pub budget_usd: Option<NanoUsd>,
 }
 
 /// The settings that a choice depends on.
@@ -134,6 +140,15 @@ pub enum BudgetPeriod {
     /// From the first of a month to the first of the next.
     #[default]
     Month,
+}
+
+fn shadow<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ShadowPolicy>, D::Error> {
+    match Option::<ShadowPolicy>::deserialize(deserializer)? {
+        Some(ShadowPolicy { send: true, budget_usd: None, .. }) => Err(D::Error::custom(
+            "a shadow policy that sends needs a budget_usd: the most that its calls may cost in a day",
+        )),
+        policy => Ok(policy),
+    }
 }
 
 fn optional_fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
@@ -247,7 +262,13 @@ mod tests {
             default_complexity: Some(0.4),
             learning: false,
             exploration: 0.05,
-            shadow: Some(ShadowPolicy { sample: 0.5, min_quality: Some(0.2), ..ShadowPolicy::default() }),
+            shadow: Some(ShadowPolicy {
+                sample: 0.5,
+                min_quality: Some(0.2),
+                send: true,
+                budget_usd: Some(NanoUsd(2)),
+                ..ShadowPolicy::default()
+            }),
             ..Policy::default()
         };
         let json = serde_json::to_string(&policy).unwrap();
@@ -265,6 +286,7 @@ mod tests {
             r#"{"weight":0}"#,
             r#"{"shadow":{"sample":2}}"#,
             r#"{"shadow":{"learning":true}}"#,
+            r#"{"shadow":{"sample":1,"send":true}}"#,
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }

@@ -136,18 +136,20 @@ fn question(cache_key: Option<PromptKey>) -> Question {
         quality: None,
         turn: Turn::default(),
         preferences: Preferences::default(),
-        features: Features::default(),
-        needs: Capabilities::NONE,
-        parameters: Vec::new(),
-        effort: None,
-        input_tokens: 100,
-        input_bound: 400,
-        output_limit: Some(100),
-        choices: 1,
-        stream: false,
+        demand: Demand {
+            features: Features::default(),
+            needs: Capabilities::NONE,
+            parameters: Vec::new(),
+            effort: None,
+            input_tokens: 100,
+            input_bound: 400,
+            output_limit: Some(100),
+            choices: 1,
+            stream: false,
+        },
         cache_key,
     };
-    Question { digest: Arc::new(digest), stage: Stage::First, passed: Arc::from([]) }
+    Question { digest: Arc::new(digest), stage: Stage::First, passed: Arc::from([]), rehearsal: None }
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Explained> {
     let digest = prepare::digest(&*request, label, &setup, &PromptHasher::default(), &Holdings::default())
         .map_err(|refusal| anyhow::anyhow!(refusal.message))?;
     let default = policy.default_complexity.unwrap_or(DEFAULT_COMPLEXITY);
-    let assessed = assess(&digest.features, &config::shipped_weights(), default);
+    let assessed = assess(&digest.demand.features, &config::shipped_weights(), default);
     let situation = Situation {
         tenant: &tenant,
         digest: &digest,

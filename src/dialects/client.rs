@@ -8,13 +8,12 @@
 
 use std::ops::Range;
 
-use aipipe_actors::catalogue::{Capabilities, Effort, Model};
+use aipipe_actors::catalogue::Model;
 use aipipe_actors::identity::RequestId;
 use aipipe_actors::ledger::IssuedHash;
 use aipipe_actors::money::NanoUsd;
-use aipipe_actors::routing::digest::PromptKey;
+use aipipe_actors::routing::digest::{Demand, PromptKey};
 use aipipe_actors::routing::preferences::Preferences;
-use aipipe_actors::routing::signals::Features;
 use bytes::Bytes;
 
 use super::conversation::{Answer, Conversation, Stop, Usage};
@@ -41,27 +40,10 @@ pub struct Addressed<'a> {
 pub struct Facts {
     /// The model that the client asked for, as it wrote it.
     pub model: String,
-    /// Whether the answer is streamed.
-    pub stream: bool,
     /// What the client asks of the choice in the body's `aipipe` object.
     pub preferences: Preferences,
-    /// Raw features of the five signals.
-    pub features: Features,
-    /// What the model must be able to do.
-    pub needs: Capabilities,
-    /// Parameters in use, by their Chat Completions names, with a value that changes what the client gets and that some model or dialect
-    /// refuses: a model that refuses one of them is no candidate.
-    pub parameters: Vec<&'static str>,
-    /// Reasoning asked for.
-    pub effort: Option<Effort>,
-    /// Estimated input in o200k tokens.
-    pub input_tokens: u64,
-    /// A number of input tokens that no tokenizer exceeds.
-    pub input_bound: u64,
-    /// The most output tokens that the client allows.
-    pub output_limit: Option<u64>,
-    /// Choices asked for.
-    pub choices: u32,
+    /// What it demands of a model.
+    pub demand: Demand,
     /// What the request cannot do without and a provider keeps: accepted only from the tenant to which it was issued.
     pub stored: Vec<Stored>,
     /// What a provider issued and the request holds in full: it goes back to that provider, and is left out elsewhere.

@@ -157,8 +157,8 @@ impl<'a> Scan<'a> {
         self.found.need(Capability::Embeddings);
         self.found.output_limit = Some(0);
         let mut facts = self.found.facts(None, 1)?;
-        facts.input_tokens = facts.input_tokens.saturating_add(self.token_ids);
-        facts.input_bound = facts.input_bound.saturating_add(self.token_ids);
+        facts.demand.input_tokens = facts.demand.input_tokens.saturating_add(self.token_ids);
+        facts.demand.input_bound = facts.demand.input_bound.saturating_add(self.token_ids);
         Ok(facts)
     }
 }
@@ -322,9 +322,13 @@ mod tests {
             ("[[1, 2], [3], [4, 5]]", 5, 5),
         ] {
             let facts = scanned(&format!(r#"{{"model":"m","input":{input},"dimensions":8}}"#)).unwrap();
-            assert!(facts.input_tokens >= least && facts.input_tokens <= bound, "{input}: {}", facts.input_tokens);
-            assert_eq!((facts.input_bound, facts.output_limit), (bound, Some(0)), "{input}");
-            assert!(facts.needs.contains(Capability::Embeddings));
+            assert!(
+                facts.demand.input_tokens >= least && facts.demand.input_tokens <= bound,
+                "{input}: {}",
+                facts.demand.input_tokens
+            );
+            assert_eq!((facts.demand.input_bound, facts.demand.output_limit), (bound, Some(0)), "{input}");
+            assert!(facts.demand.needs.contains(Capability::Embeddings));
         }
     }
 

@@ -36,7 +36,7 @@ pub struct Form {
 impl Form {
     /// What a request asks for.
     pub fn of(facts: &Facts) -> Self {
-        let any = |measure| facts.features.get(measure) > 0;
+        let any = |measure| facts.demand.features.get(measure) > 0;
         Self { structured: any(Measure::Structured), calls: any(Measure::Tools), ..Self::default() }
     }
 

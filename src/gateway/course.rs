@@ -4,12 +4,14 @@
 //! dispatched at what was counted until then, gives back what was only held, and tells health, metrics and the log. The row is in the
 //! journal before the first byte goes upstream.
 
+mod hit;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use aipipe_actors::catalogue::{Capability, Model};
 use aipipe_actors::fault::Fault;
-use aipipe_actors::identity::{ModelId, ProviderId};
+use aipipe_actors::identity::{ModelId, ProviderId, RequestId};
 use aipipe_actors::ledger::{Attempt, CacheUse, Closing, Issued, LedgerUnavailable, Opening, Outcome, Raise, Role};
 use aipipe_actors::money::{NanoUsd, Rates, Tokens};
 use aipipe_actors::provider::health::CallReport;
@@ -18,8 +20,8 @@ use aipipe_actors::routing::decision::Decision;
 use aipipe_actors::routing::digest::Digest;
 use aipipe_actors::routing::evidence::Verdict;
 use aipipe_actors::tenant::account::{Admission, Reservation};
-use aipipe_actors::tenant::answers::CachedAnswer;
 use aipipe_actors::tenant::hedging::Allowed;
+use aipipe_actors::tenant::shadow::Rehearsal;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -91,6 +93,10 @@ pub struct Course {
     buffered: Held,
     /// Its span, where traces are made.
     span: Option<Arc<RequestSpan>>,
+    /// Where the worth of its answer is told, where that may be held against another's.
+    rehearsal: Option<Arc<Rehearsal>>,
+    /// The client's request that it repeats for a second policy, where it does: then it teaches nothing, and is no request of a client's.
+    shadow_of: Option<RequestId>,
     _presence: Presence,
 }
 
@@ -120,8 +126,21 @@ impl Course {
             hedge: None,
             buffered,
             span: None,
+            rehearsal: None,
+            shadow_of: None,
             _presence: presence,
         }
+    }
+
+    /// It repeats a client's request for a second policy.
+    pub fn repeats(&mut self, request: RequestId) {
+        self.shadow_of = Some(request);
+    }
+
+    /// With where the worth of its answer is told.
+    pub fn rehearsed(mut self, rehearsal: Option<Arc<Rehearsal>>) -> Self {
+        self.rehearsal = rehearsal;
+        self
     }
 
     /// With the span that tells of it.
@@ -185,11 +204,11 @@ impl Course {
             tracing::error!(request_id = %self.digest.request_id, tenant = %self.tenant.id, %error, "not dispatched");
             Refusal::ledger()
         })?;
-        if self.calls() == 0 {
+        if self.calls() == 0 && self.shadow_of.is_none() {
             self.gateway.meters.overhead(self.arrival.instant.elapsed());
         }
         self.is_open = true;
-        let input_tokens = model.input_tokens(input_tokens, self.digest.needs);
+        let input_tokens = model.input_tokens(input_tokens, self.digest.demand.needs);
         let span = self.span.as_ref().map(|span| (span.clone(), span.call_id()));
         let meter = Meter::new(model, input_tokens, self.spent.clone(), self.gateway.buffers.hold(), span);
         self.calls.push(Call { meter: meter.clone(), role, _ticket: ticket });
@@ -227,6 +246,7 @@ impl Course {
             cache: self.cache,
             tags: self.digest.preferences.tags.clone(),
             decision: decision.map_or_else(|| RawValue::NULL.to_owned(), Decision::encode).into(),
+            shadow_of: self.shadow_of,
         }
     }
 
@@ -266,7 +286,7 @@ impl Course {
             "attempt failed"
         );
         let outcome = match meter.ttft() {
-            Some(_) if self.digest.stream => Outcome::Truncated,
+            Some(_) if self.digest.demand.stream => Outcome::Truncated,
             _ => Outcome::Failed,
         };
         if failure.fault == Fault::ContentPolicy {
@@ -278,15 +298,18 @@ impl Course {
     /// A call succeeded: the whole answer is here, and has this form.
     pub fn succeed(&mut self, meter: &Meter, form: &Form) {
         let model = meter.model();
-        if let Some(verdict) = verdict(meter.stop().unwrap_or(Stop::End), form, self.digest.output_limit) {
+        if let Some(verdict) = verdict(meter.stop().unwrap_or(Stop::End), form, self.digest.demand.output_limit) {
             self.learn((&model.provider, &model.id), verdict);
+            if let Some(rehearsal) = &self.rehearsal {
+                rehearsal.judged(verdict);
+            }
         }
         self.end_call(meter, Outcome::Ok, None);
     }
 
     /// What became of an answer of this model teaches the tenant's routing something.
     pub fn learn(&self, model: (&ProviderId, &ModelId), verdict: Verdict) {
-        if let Some(decision) = &self.decision {
+        if let Some(decision) = self.decision.as_ref().filter(|_| self.shadow_of.is_none()) {
             self.tenant.learn((&self.digest, decision), model, verdict, self.gateway.clock.now());
         }
     }
@@ -432,51 +455,14 @@ impl Course {
         cost
     }
 
-    /// Answered without a call of its own: from the cache, or by another request's call.
-    ///
-    /// # Errors
-    /// Where the ledger cannot be written.
-    pub fn settle_hit(&mut self, answer: &CachedAnswer) -> Result<(), Refusal> {
-        self.cache = CacheUse::Hit;
-        let rates = self
-            .gateway
-            .world
-            .catalogue
-            .load()
-            .at_provider(answer.provider.as_str(), answer.model.as_str())
-            .and_then(|model| model.rates);
-        let opening = self.opening((&answer.provider, &answer.model), rates.unwrap_or_default(), NanoUsd::ZERO);
-        let latency = self.arrival.instant.elapsed();
-        let closing = Closing {
-            request_id: self.digest.request_id,
-            tenant: self.tenant.id.clone(),
-            at: self.gateway.clock.now(),
-            outcome: Outcome::Ok,
-            provider: answer.provider.clone(),
-            model: answer.model.clone(),
-            attempts: Vec::new(),
-            tokens: Tokens::default(),
-            estimated: false,
-            cost: NanoUsd::ZERO,
-            saved: self.at_baseline(&answer.tokens).unwrap_or_default(),
-            latency_ms: milliseconds(latency),
-            ttft_ms: None,
-        };
-        self.gateway.ledger.open_and_close(&opening, &closing).map_err(|error| {
-            tracing::error!(request_id = %self.digest.request_id, tenant = %self.tenant.id, %error, "a cache hit is not delivered");
-            Refusal::ledger()
-        })?;
-        if let Some(admission) = &mut self.admission {
-            admission.used(closing.at, 0);
-        }
-        self.tell(&closing, latency);
-        Ok(())
-    }
-
     /// What the baseline model would have cost for the same tokens; `None` for embeddings, which it could not have made.
     fn at_baseline(&self, tokens: &Tokens) -> Option<NanoUsd> {
-        if self.digest.needs.contains(Capability::Embeddings) {
+        if self.digest.demand.needs.contains(Capability::Embeddings) {
             return None;
+        }
+        if self.shadow_of.is_some() {
+            // Without the second policy it would not have been made.
+            return Some(NanoUsd::ZERO);
         }
         let setup = self.gateway.setup.load();
         Some(setup.config.routing.baseline.as_ref()?.rates?.cost(tokens))
@@ -484,7 +470,8 @@ impl Course {
 
     fn tell(&self, closing: &Closing, latency: Duration) {
         let complexity = self.decision.as_ref().map_or(0.0, |decision| decision.complexity);
-        let end = End { closing, complexity, cache: self.cache, latency, ttft: self.ttft };
+        let shadow_of = self.shadow_of;
+        let end = End { closing, complexity, cache: self.cache, latency, ttft: self.ttft, shadow_of };
         told::tell(&self.gateway, &end, self.span.as_deref());
     }
 }

@@ -148,7 +148,7 @@ impl<'a> Journey<'a> {
         let outgoing = self.outbound.write(&model, upstream).ok()?;
         let patience = Patience::new(&setup.config.reliability, &model, true, self.search.deadline);
         let turns = self.search.turns(Some(&shown.decision), course.calls());
-        let input_tokens = course.digest().input_tokens;
+        let input_tokens = course.digest().demand.input_tokens;
         let permit = Permit { model: model.clone(), reservation, ticket, input_tokens, role: Some(Role::Hedge) };
         let meter = course.begin(permit).ok()?;
         course.hedged(allowed);

@@ -36,7 +36,7 @@ impl Live {
         verdict: Verdict,
         now: Timestamp,
     ) {
-        if self.estate.policy.load().learning && !digest.needs.contains(Capability::Embeddings) {
+        if self.estate.policy.load().learning && !digest.demand.needs.contains(Capability::Embeddings) {
             self.estate.learning.note(model, decision.task, verdict, now);
         }
     }

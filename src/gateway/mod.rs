@@ -11,7 +11,7 @@
 //!    and [`relay`] carry a stream to its end.
 //! 5. What failed goes back to 2 (`search` knows who is left), until an answer has begun or nothing is left; then the client gets a
 //!    [`refusal`]. `hedge` asks a second model beside a slow one; where it is asked for, `rescue` goes on with a stream that broke. What
-//!    became of an answer teaches the tenant's routing (`lessons`).
+//!    became of an answer teaches the tenant's routing (`lessons`); `shadow` sends a request that was answered to a second policy's model.
 //!
 //! [`start`] puts the parts together, [`tenants`] knows who exists and who is live, [`buffers`] bounds what bodies take up, [`drain`] lets what
 //! is under way end in peace.
@@ -40,6 +40,7 @@ pub mod relay;
 mod rescue;
 pub mod search;
 pub mod sessions;
+mod shadow;
 pub mod start;
 pub mod tenants;
 pub mod tokens;

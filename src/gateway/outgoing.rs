@@ -82,7 +82,8 @@ impl<'a> Outbound<'a> {
         let profile = &upstream.config.profile;
         let prepared =
             self.request.pass(&Target { model, chosen: self.chosen(model), profile, holdings: &self.holdings });
-        let url = upstream.url_of(self.surface.path(profile, self.digest.stream), model).map_err(Unfit::Address)?;
+        let url =
+            upstream.url_of(self.surface.path(profile, self.digest.demand.stream), model).map_err(Unfit::Address)?;
         Ok(Outgoing {
             call: Call { url, headers: self.headers(upstream), body: prepared.body },
             dropped: prepared.dropped,

@@ -28,6 +28,7 @@ use super::refusal::Refusal;
 use super::relay::Relay;
 use super::rescue::Rescue;
 use super::search::Search;
+use super::shadow::Understudy;
 use super::tenants::Live;
 use super::{Gateway, Setup};
 use crate::dialects::client::{Addressed, annotate};
@@ -76,6 +77,8 @@ impl Gateway {
         let along = label.along.clone();
         let holdings = self.holdings(&tenant, request.facts()).await?;
         let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
+        let understudy = Understudy::of(&tenant, &digest, &*request, &body, &addressed);
+        let rehearsal = understudy.as_ref().map(|understudy| understudy.rehearsal().clone());
         let total = setup.config.reliability.total_timeout;
         let limit = digest.preferences.timeout.map_or(total, |timeout| timeout.min(total));
         let ends = arrival.instant + limit;
@@ -94,8 +97,13 @@ impl Gateway {
             failure: None,
             leader: None,
         };
+        journey.search.rehearsal.clone_from(&rehearsal);
         let course = Course::new(self.clone(), tenant.clone(), digest.clone(), arrival, (presence, held));
-        journey.travel(&mut Some(course.traced(span))).await
+        let result = journey.travel(&mut Some(course.traced(span).rehearsed(rehearsal))).await;
+        if let (Some(understudy), Ok(answered)) = (understudy, &result) {
+            understudy.go_on(self, &tenant, answered);
+        }
+        result
     }
 }
 
@@ -287,7 +295,7 @@ impl<'a> Journey<'a> {
             }
         };
         let patience = self.patience(&model, travelling);
-        let input_tokens = travelling.digest().input_tokens;
+        let input_tokens = travelling.digest().demand.input_tokens;
         let permit = Permit { model: model.clone(), reservation, ticket, input_tokens, role: None };
         let meter = travelling.begin(permit)?;
         let attempt = Attempt {
@@ -305,7 +313,7 @@ impl<'a> Journey<'a> {
             watched: self.on_break(travelling) == OnBreak::Continue,
         };
         let dropped = outgoing.dropped.join(", ");
-        let (meter, failure) = if travelling.digest().stream {
+        let (meter, failure) = if travelling.digest().demand.stream {
             let Raced { runner, began } = self.race(Runner { attempt, dropped }, outgoing, &client, travelling).await;
             match began {
                 Ok(stream) => {
@@ -342,14 +350,14 @@ impl<'a> Journey<'a> {
     fn on_break(&self, course: &Course) -> OnBreak {
         let digest = course.digest();
         match digest.preferences.on_break.unwrap_or(self.setup.config.reliability.on_break) {
-            OnBreak::Continue if digest.stream => OnBreak::Continue,
+            OnBreak::Continue if digest.demand.stream => OnBreak::Continue,
             _ => OnBreak::Error,
         }
     }
 
     /// How long the model that was just chosen may take.
     fn patience(&self, model: &Model, course: &Course) -> Patience {
-        let is_stream = course.digest().stream;
+        let is_stream = course.digest().demand.stream;
         let patience = Patience::new(&self.setup.config.reliability, model, is_stream, self.search.deadline);
         if !patience.is_cut_short() {
             // Nearly always: nobody's usual time need be looked up.

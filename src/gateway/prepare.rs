@@ -64,11 +64,11 @@ pub fn digest(
     if let Some(holder) = belongings::holder(&facts.stored, holdings, &requested, &setup.config.catalogue)? {
         pin(&mut preferences, holder)?;
     }
-    if facts.needs.contains(Capability::Embeddings) {
+    if facts.demand.needs.contains(Capability::Embeddings) {
         one_model(&requested, &preferences)?;
     }
     // What goes on from something stored depends on more than its text.
-    let cached = !facts.stream
+    let cached = !facts.demand.stream
         && facts.stored.is_empty()
         && preferences.cache != Some(CacheMode::Off)
         && !setup.config.cache.ttl.is_zero();
@@ -79,15 +79,7 @@ pub fn digest(
         requested,
         quality: quality(&facts.model),
         requested_text: facts.model.clone(),
-        features: facts.features.clone(),
-        needs: facts.needs,
-        parameters: facts.parameters.clone(),
-        effort: facts.effort,
-        input_tokens: facts.input_tokens,
-        input_bound: facts.input_bound,
-        output_limit: facts.output_limit,
-        choices: facts.choices,
-        stream: facts.stream,
+        demand: facts.demand.clone(),
         cache_key: cached.then(|| prompt_key(request, &along, hasher)),
         preferences,
     })

@@ -139,7 +139,8 @@ impl Refusal {
             reasons().filter_map(|reason| reason.name().strip_prefix("capability:").map(str::to_owned));
         let param = parameters.next().filter(|first| parameters.all(|other| other == *first));
         let message = match decision.candidates.is_empty() {
-            true => "no model of the catalogue is a candidate; `aipipe check` tells which are".to_owned(),
+            true => "the catalogue has no model that this request lets AiPipe choose from; GET /v1/models lists those it has"
+                .to_owned(),
             false => format!("no reachable model can serve this request: {listed}"),
         };
         Self { param, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_candidate", message) }

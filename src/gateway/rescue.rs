@@ -12,7 +12,7 @@ use aipipe_actors::catalogue::{Capability, Model};
 use aipipe_actors::fault::Fault;
 use aipipe_actors::ledger::Role as CallRole;
 use aipipe_actors::routing::decision::Reason;
-use aipipe_actors::routing::digest::Digest;
+use aipipe_actors::routing::digest::{Demand, Digest};
 use aipipe_actors::routing::tokens::Estimator;
 use aipipe_actors::tenant::{Dispatch, Reply, Stage};
 use serde_json::{Value, json};
@@ -82,7 +82,7 @@ impl Rescue {
         let (given, seam) = Seam::cut(text);
         let digest = Arc::new(with_beginning(course.digest(), given)?);
         let settings = &mut self.decoded.conversation.settings;
-        settings.max_output_tokens = settings.max_output_tokens.and(digest.output_limit);
+        settings.max_output_tokens = settings.max_output_tokens.and(digest.demand.output_limit);
         let turn = Turn { role: Role::Assistant, parts: vec![Part::Text(given.to_owned())], name: None };
         self.decoded.conversation.turns.push(turn);
         let found = self.find(failure, Beginning { digest, progress, encoder, seam }, course).await;
@@ -149,7 +149,7 @@ impl Rescue {
         let Reading::Translated(undo) = outgoing.reading else { return None };
         let turns = self.search.turns(Some(&shown.decision), course.calls());
         let patience = Patience::new(&setup.config.reliability, &model, true, self.search.deadline);
-        let input_tokens = beginning.digest.input_tokens;
+        let input_tokens = beginning.digest.demand.input_tokens;
         let permit = Permit { model: model.clone(), reservation, ticket, input_tokens, role: Some(CallRole::Rescue) };
         let earlier = course.used();
         let meter = course.begin(permit).ok()?;
@@ -196,15 +196,16 @@ fn with_beginning(digest: &Digest, given: &str) -> Option<Digest> {
     estimate.message();
     estimate.text(given);
     let begun = estimate.tokens();
-    let output_limit = match digest.output_limit {
+    let output_limit = match digest.demand.output_limit {
         Some(limit) => Some(limit.checked_sub(begun).filter(|left| *left > 0)?),
         None => None,
     };
-    Some(Digest {
-        needs: digest.needs.with(Capability::Prefill),
-        input_tokens: digest.input_tokens.saturating_add(begun),
-        input_bound: digest.input_bound.saturating_add(estimate.upper_bound()),
+    let demand = Demand {
+        needs: digest.demand.needs.with(Capability::Prefill),
+        input_tokens: digest.demand.input_tokens.saturating_add(begun),
+        input_bound: digest.demand.input_bound.saturating_add(estimate.upper_bound()),
         output_limit,
-        ..digest.clone()
-    })
+        ..digest.demand.clone()
+    };
+    Some(Digest { demand, ..digest.clone() })
 }

@@ -14,6 +14,7 @@ use aipipe_actors::routing::digest::Digest;
 use aipipe_actors::routing::evidence::Verdict;
 use aipipe_actors::runtime::CallError;
 use aipipe_actors::tenant::cooling::CoolDown;
+use aipipe_actors::tenant::shadow::Rehearsal;
 use aipipe_actors::tenant::{Message, Passed, Question, Reply, Stage};
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -42,6 +43,8 @@ pub struct Search {
     pub deadline: Instant,
     /// Models that failed or refused already.
     pub passed: Vec<Passed>,
+    /// Where a second policy's choice is told, where somebody wants to know.
+    pub rehearsal: Option<Arc<Rehearsal>>,
     /// Whether a model was asked a second time.
     has_repeated: bool,
 }
@@ -57,7 +60,7 @@ pub(super) fn refused_call(tenant: &Live, error: CallError) -> Refusal {
 impl Search {
     /// Nobody was asked yet.
     pub fn new(gateway: Arc<Gateway>, tenant: Arc<Live>, setup: Arc<Setup>, deadline: Instant) -> Self {
-        Self { gateway, tenant, setup, deadline, passed: Vec::new(), has_repeated: false }
+        Self { gateway, tenant, setup, deadline, passed: Vec::new(), rehearsal: None, has_repeated: false }
     }
 
     /// Asks the tenant's actor.
@@ -66,7 +69,8 @@ impl Search {
             // Who asks its actor would wait for a successor that never comes.
             return Err(Refusal::tenant(&TenantError::Unknown));
         }
-        let question = Question { digest: digest.clone(), stage, passed: self.passed.clone().into() };
+        let (passed, rehearsal) = (self.passed.clone().into(), self.rehearsal.clone());
+        let question = Question { digest: digest.clone(), stage, passed, rehearsal };
         let reply = self.tenant.address.call(self.deadline, |port| Message::Choose(question.clone(), port)).await;
         reply.map_err(|error| match error {
             _ if Instant::now() >= self.deadline => Refusal::timed_out(),
@@ -180,6 +184,12 @@ impl Search {
         if let Some((provider, model)) = again {
             course.learn((&provider, &model), Verdict::AskedAgain);
         }
-        pins.note(&digest.turn, (provider, model), digest.input_tokens, self.gateway.clock.now(), Instant::now());
+        pins.note(
+            &digest.turn,
+            (provider, model),
+            digest.demand.input_tokens,
+            self.gateway.clock.now(),
+            Instant::now(),
+        );
     }
 }

@@ -55,7 +55,7 @@ impl Session {
 
     /// Where in its conversation a request stands. Only what leaves the choice to AiPipe belongs to one.
     pub(super) fn turn(self, requested: &Requested, facts: &Facts, hasher: &PromptHasher) -> Turn {
-        if *requested != Requested::Auto || facts.needs.contains(Capability::Embeddings) {
+        if *requested != Requested::Auto || facts.demand.needs.contains(Capability::Embeddings) {
             return Turn::default();
         }
         let trace = &facts.trace;

@@ -143,6 +143,7 @@ impl Gateway {
             source,
             changing: Mutex::new(()),
         });
+        gateway.ledger.introduce(gateway.world.catalogue.load().lineup());
         tokio::spawn(tidy(Arc::downgrade(&gateway)));
         Ok(gateway)
     }
@@ -155,6 +156,7 @@ impl Gateway {
         let _one_at_a_time = self.changing.lock().await;
         let running = self.setup.load_full();
         let (config, changes) = config::reload(self.source.file.as_deref(), &self.source.environment, &running.config)?;
+        self.ledger.introduce(config.catalogue.lineup());
         self.world.catalogue.store(config.catalogue.clone());
         self.meters.rebind(labels(&config));
         self.directory.bound_caches(cache_limits(&config));
@@ -201,6 +203,7 @@ impl Gateway {
         self.system.shutdown(ACTOR_PATIENCE).await;
         self.save_token_uses().await;
         self.save_lessons().await;
+        self.save_comparisons().await;
         if let Some(tracer) = &self.tracer {
             tracer.close(COLLECTOR_PATIENCE).await;
         }
@@ -242,6 +245,7 @@ async fn tidy(gateway: std::sync::Weak<Gateway>) {
         tokio::time::sleep(TIDYING_INTERVAL).await;
         let Some(gateway) = gateway.upgrade() else { return };
         gateway.save_lessons().await;
+        gateway.save_comparisons().await;
         gateway.directory.passivate_idle();
         gateway.save_token_uses().await;
     }

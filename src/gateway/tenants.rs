@@ -12,7 +12,7 @@ use aipipe_actors::clock::Clock;
 use aipipe_actors::identity::{ProviderId, TenantId};
 use aipipe_actors::ledger::IssuedHash;
 use aipipe_actors::runtime::{Address, Leaf, Supervisor, System};
-use aipipe_actors::tenant::account::{Account, Position};
+use aipipe_actors::tenant::account::{Account, Position, day_of};
 use aipipe_actors::tenant::answers::{Answers, CacheBounds, CacheLimits};
 use aipipe_actors::tenant::cooling::Cooling;
 use aipipe_actors::tenant::hedging::Hedging;
@@ -26,6 +26,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
+use super::shadow;
 use crate::config::{Config, ProviderConfig};
 use crate::dialects::issued;
 use crate::store::{AdminScope, Store, StoreError};
@@ -64,6 +65,8 @@ pub struct Live {
     keys: ArcSwap<HashMap<ProviderId, SecretString>>,
     /// Room for what is asked about kept answers, which waits for a provider outside the gates of requests.
     pub errands: Semaphore,
+    /// Room for calls of its second policy's models.
+    pub shadows: Arc<Semaphore>,
     last_used: AtomicI64,
     /// The version of its slot that policy and keys are of.
     version: AtomicU64,
@@ -91,6 +94,7 @@ impl Live {
         let quiet = balance.in_flight == 0 && balance.held.0 == 0 && self.address.gauges().mailbox() == 0;
         quiet
             && self.estate.learning.is_saved()
+            && self.estate.shadow.is_saved()
             && now - self.last_used.load(Ordering::Relaxed) >= IDLE.as_secs() as i64
     }
 }
@@ -170,6 +174,7 @@ impl Directory {
         live.estate.answers.clear();
         live.estate.pins.clear();
         live.estate.learning.clear();
+        live.estate.shadow.clear();
         live.keys.store(Arc::default());
         live.estate.reachable.store(Arc::default());
         if !slot.retired.swap(true, Ordering::SeqCst) {
@@ -299,7 +304,11 @@ impl Directory {
             cooling: Cooling::default(),
             pins: Pins::default(),
             learning: Learning::of(store.lessons(tenant).await?),
-            shadow: Shadow::default(),
+            shadow: Arc::new(Shadow::of(
+                store.shadow(tenant).await?,
+                day_of(now),
+                store.shadow_cost(tenant, now).await?,
+            )),
             hedging: Hedging::new(Instant::now()),
         });
         let address = Address::new(format!("tenant:{tenant}"), MAILBOX, self.system.gauges("tenant"));
@@ -312,6 +321,7 @@ impl Directory {
             estate,
             keys,
             errands: Semaphore::new(ERRANDS),
+            shadows: Arc::new(Semaphore::new(shadow::MOST_AT_ONCE)),
             last_used,
             version: version.into(),
             removed: AtomicBool::new(false),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aipipe_actors::identity::RequestId;
 use aipipe_actors::ledger::{CacheUse, Closing};
 use aipipe_actors::metrics::Completed;
 
@@ -21,13 +22,14 @@ pub(super) struct End<'a> {
     pub(super) latency: Duration,
     /// From its arrival to the first content.
     pub(super) ttft: Option<Duration>,
+    /// The client's request that it repeats for a second policy, where it does.
+    pub(super) shadow_of: Option<RequestId>,
 }
 
 /// Tells of it.
 pub(super) fn tell(gateway: &Gateway, end: &End<'_>, span: Option<&RequestSpan>) {
-    let End { closing, complexity, cache, latency, ttft } = *end;
-    gateway.meters.cache(cache);
-    gateway.meters.ended(&Ended {
+    let End { closing, complexity, cache, latency, ttft, shadow_of } = *end;
+    let ended = Ended {
         tenant: &closing.tenant,
         provider: &closing.provider,
         model: &closing.model,
@@ -37,11 +39,18 @@ pub(super) fn tell(gateway: &Gateway, end: &End<'_>, span: Option<&RequestSpan>)
         tokens: closing.tokens,
         cost: closing.cost,
         saved: closing.saved,
-    });
+    };
+    match shadow_of {
+        Some(_) => gateway.meters.paid(&ended),
+        None => {
+            gateway.meters.cache(cache);
+            gateway.meters.ended(&ended);
+        }
+    }
     let completed = Completed {
         provider: closing.provider.clone(),
         model: closing.model.clone(),
-        outcome: closing.outcome,
+        outcome: shadow_of.is_none().then_some(closing.outcome),
         latency,
         ttft,
         tokens: closing.tokens,
@@ -61,6 +70,7 @@ pub(super) fn tell(gateway: &Gateway, end: &End<'_>, span: Option<&RequestSpan>)
         input_tokens = closing.tokens.input,
         output_tokens = closing.tokens.output,
         cost_usd = %closing.cost,
+        shadow_of = shadow_of.map(tracing::field::display),
         latency_ms = closing.latency_ms,
         ttft_ms = closing.ttft_ms,
         "request"

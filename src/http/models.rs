@@ -149,7 +149,10 @@ fn reachable(gateway: &Gateway, catalogue: &Catalogue, tenant: &Live) -> Vec<Arc
     let today = day_of(gateway.clock.now());
     let providers = tenant.estate.reachable.load();
     let policy = tenant.estate.policy.load();
-    let models = catalogue.models().iter().filter(|model| providers.contains(&model.provider) && !model.retired(today));
+    let setup = gateway.setup.load();
+    let is_on = |id: &str| setup.config.provider(id).is_some_and(|provider| provider.enabled);
+    let is_served = |model: &&Arc<Model>| providers.contains(&model.provider) && is_on(model.provider.as_str());
+    let models = catalogue.models().iter().filter(|model| is_served(model) && !model.retired(today));
     models.filter(|model| is_allowed(policy.models.as_deref(), model)).cloned().collect()
 }
 

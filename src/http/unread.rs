@@ -22,7 +22,7 @@ const MOST_BYTES: usize = 64 << 20;
 
 /// A request's body, of which nothing is left behind.
 pub(super) struct Unread {
-    /// `None` once it broke.
+    /// `None` once it broke or ended.
     body: Option<Incoming>,
     /// Whether its sender waits for leave to send it, which only a reader gives.
     is_held_back: bool,
@@ -45,7 +45,7 @@ impl Body for Unread {
         this.is_held_back = false;
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(context);
-        if matches!(frame, Poll::Ready(Some(Err(_)))) {
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
             this.body = None;
         }
         frame

@@ -29,7 +29,10 @@ pub(crate) fn steps(
             return steps;
         }
         if event.place == Place::Delta {
-            let pause = if deltas == 0 { pace.first_token } else { pace.per_token };
+            let pause = match deltas {
+                0 => pace.first_token + pace.jitter.mul_f64(fastrand::f64()),
+                _ => pace.per_token,
+            };
             if !pause.is_zero() {
                 steps.push_back(Step::Pause(pause));
             }

@@ -22,11 +22,17 @@ pub struct LatencyProfile {
     pub first_token: Duration,
     /// For each further token.
     pub per_token: Duration,
+    /// The first delta comes by chance up to so much later.
+    pub jitter: Duration,
 }
 
 impl LatencyProfile {
     const fn milliseconds(first_token: u64, per_token: u64) -> Self {
-        Self { first_token: Duration::from_millis(first_token), per_token: Duration::from_millis(per_token) }
+        Self {
+            first_token: Duration::from_millis(first_token),
+            per_token: Duration::from_millis(per_token),
+            jitter: Duration::ZERO,
+        }
     }
 }
 

@@ -162,13 +162,13 @@ pub struct SeriesSet {
     pub series: Vec<Series>,
 }
 
-/// Requests as a whole.
+/// Requests as a whole. A call for a second policy costs, and is no request.
 macro_rules! whole {
     ($name:literal) => {
         concat!(
             "SELECT at, ",
             $name,
-            " AS name, outcome, 1 AS requests, cost, saved FROM requests WHERE at >= ?1 AND at < ?2 AND outcome <> 'reserved'"
+            " AS name, outcome, shadow_of IS NULL AS requests, cost, saved FROM requests WHERE at >= ?1 AND at < ?2 AND outcome <> 'reserved'"
         )
     };
 }
@@ -179,12 +179,12 @@ macro_rules! calls {
         concat!(
             "SELECT at, json_extract(call.value, '$.",
             $name,
-            "') AS name, json_extract(call.value, '$.outcome') AS outcome, 1 AS requests, ",
+            "') AS name, json_extract(call.value, '$.outcome') AS outcome, shadow_of IS NULL AS requests, ",
             "json_extract(call.value, '$.cost') AS cost, 0 AS saved ",
             "FROM requests, json_each(attempts) AS call WHERE at >= ?1 AND at < ?2 AND requests.outcome <> 'reserved' ",
             "UNION ALL SELECT at, ",
             $name,
-            ", outcome, attempts = '[]', iif(attempts = '[]', cost, 0), saved ",
+            ", outcome, attempts = '[]' AND shadow_of IS NULL, iif(attempts = '[]', cost, 0), saved ",
             "FROM requests WHERE at >= ?1 AND at < ?2 AND outcome <> 'reserved'"
         )
     };

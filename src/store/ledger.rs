@@ -5,6 +5,8 @@ use std::io;
 
 use aipipe_actors::ledger::{Closing, Issued, Ledger, LedgerUnavailable, Opening, Raise};
 
+use aipipe_actors::routing::lineup::Lineup;
+
 use super::journal::Entry;
 use super::sqlite::writer;
 
@@ -19,6 +21,12 @@ impl JournalLedger {
 }
 
 impl Ledger for JournalLedger {
+    fn introduce(&self, lineup: &Lineup) {
+        if let Err(error) = self.append(Entry::Lineup { id: lineup.id(), text: Cow::Borrowed(lineup.text()) }) {
+            tracing::error!(%error, "what decisions refer to is in memory only until the database has it");
+        }
+    }
+
     fn open(&self, opening: &Opening) -> Result<(), LedgerUnavailable> {
         self.append(Entry::Open(Cow::Borrowed(opening)))
     }

@@ -23,6 +23,7 @@ mod issued;
 mod journal;
 mod learning;
 mod ledger;
+mod lineups;
 mod lock;
 mod master_key;
 mod open;
@@ -32,6 +33,7 @@ mod requests;
 #[cfg(test)]
 mod samples;
 mod seal;
+mod shadow;
 mod spend;
 mod sqlite;
 mod stats;

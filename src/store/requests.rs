@@ -6,11 +6,12 @@ use aipipe_actors::money::{NanoUsd, Tokens};
 use aipipe_actors::routing::decision::Decision;
 use aipipe_actors::routing::evidence::Task;
 use jiff::Timestamp;
-use rusqlite::types::Value;
+use rusqlite::types::Value as Parameter;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde_json::Value;
 
+use super::lineups::Lineups;
 use super::sqlite::value::{RowExt, nanos};
 use super::{AdminScope, Reader, Store, StoreError, repricing};
 
@@ -58,8 +59,11 @@ pub struct RequestRow {
     pub cache: CacheUse,
     /// The client's tags.
     pub tags: Vec<String>,
-    /// How the choice was made.
-    pub decision: Box<RawValue>,
+    /// How the choice was made; `null` where it is not known.
+    pub decision: Value,
+    /// The client's request that this call of a second policy's model repeats, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow_of: Option<RequestId>,
 }
 
 /// One upstream call of a row.
@@ -94,7 +98,9 @@ impl From<Attempt> for AttemptRow {
 }
 
 impl RequestRow {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    fn read(row: &Row<'_>, lineups: &mut Lineups<'_>) -> rusqlite::Result<Self> {
+        let kept = row.get_ref("decision")?.as_str()?;
+        let decision = lineups.decision(kept)?.as_ref().map_or(Value::Null, Decision::to_json);
         let attempts = repricing::attempts(row)?;
         Ok(Self {
             request_id: RequestId::from_bytes(row.get("id")?),
@@ -116,7 +122,8 @@ impl RequestRow {
             ttft_ms: row.optional_count("ttft_ms")?,
             cache: row.cache("cache")?,
             tags: row.json("tags")?,
-            decision: row.json("decision")?,
+            decision,
+            shadow_of: row.get::<_, Option<[u8; 16]>>("shadow_of")?.map(RequestId::from_bytes),
         })
     }
 }
@@ -165,15 +172,15 @@ impl RequestFilter {
     pub const MAX_LIMIT: usize = 1000;
 
     /// What is asked for beside the place in the order: a comparison and what to compare with.
-    fn conditions(&self) -> impl Iterator<Item = (&'static str, Value)> {
-        let text = |text: &str| Value::from(text.to_owned());
+    fn conditions(&self) -> impl Iterator<Item = (&'static str, Parameter)> {
+        let text = |text: &str| Parameter::from(text.to_owned());
         [
             ("tenant =", self.tenant.as_ref().map(|tenant| text(tenant.as_str()))),
             ("provider =", self.provider.as_ref().map(|provider| text(provider.as_str()))),
             ("model =", self.model.as_ref().map(|model| text(model.as_str()))),
             ("outcome =", self.outcome.map(|outcome| text(outcome.as_str()))),
-            ("at >=", self.since.map(|since| Value::from(nanos(since)))),
-            ("at <", self.until.map(|until| Value::from(nanos(until)))),
+            ("at >=", self.since.map(|since| Parameter::from(nanos(since)))),
+            ("at <", self.until.map(|until| Parameter::from(nanos(until)))),
         ]
         .into_iter()
         .filter_map(|(condition, value)| Some((condition, value?)))
@@ -223,7 +230,7 @@ impl Judged {
         Ok(Self {
             provider: row.name("provider", ProviderId::parse)?,
             model: row.name("model", ModelId::parse)?,
-            task: Decision::decode(&decision).map(|decision| decision.task).unwrap_or_default(),
+            task: Decision::task_of(&decision).unwrap_or_default(),
             answered: matches!(outcome, Outcome::Ok | Outcome::Truncated | Outcome::Cancelled),
             replaced: replaced.zip(row.optional_instant("said")?),
         })
@@ -263,7 +270,7 @@ impl Reader {
         let limit = filter.limit.clamp(1, RequestFilter::MAX_LIMIT);
         self.read(move |connection| {
             // One row beyond the page tells whether there is another.
-            let mut parameters = vec![Value::from(at), Value::from(seq), Value::from(limit as i64 + 1)];
+            let mut parameters = vec![Parameter::from(at), Parameter::from(seq), Parameter::from(limit as i64 + 1)];
             let mut conditions = String::new();
             for (condition, value) in filter.conditions() {
                 parameters.push(value);
@@ -274,6 +281,7 @@ impl Reader {
             );
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(params_from_iter(parameters))?;
+            let mut lineups = Lineups::of(connection);
             let mut page = RequestPage { requests: Vec::new(), next_cursor: None };
             let mut last = Cursor::START;
             while let Some(row) = rows.next()? {
@@ -282,7 +290,7 @@ impl Reader {
                     break;
                 }
                 last = Cursor { at: row.get("at")?, seq: row.get("seq")? };
-                page.requests.push(RequestRow::read(row)?);
+                page.requests.push(RequestRow::read(row, &mut lineups)?);
             }
             Ok(page)
         })
@@ -297,7 +305,7 @@ impl Reader {
         self.read(move |connection| {
             Ok(connection
                 .prepare_cached("SELECT * FROM requests WHERE id = ?1")?
-                .query_row([id.as_bytes()], RequestRow::read)
+                .query_row([id.as_bytes()], |row| RequestRow::read(row, &mut Lineups::of(connection)))
                 .optional()?)
         })
         .await

@@ -6,6 +6,7 @@ use aipipe_actors::identity::{ModelId, ProviderId, RequestId, TenantId};
 use aipipe_actors::ledger::{Attempt, CacheUse, Closing, Opening, Outcome, Raise};
 use aipipe_actors::money::{NanoUsd, Rate, Rates, Tokens};
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 
 pub(super) fn tenant(name: &str) -> TenantId {
     TenantId::parse(name).unwrap()
@@ -45,7 +46,8 @@ pub(super) fn opening(number: u128) -> Opening {
         reserved: NanoUsd(9_000),
         cache: CacheUse::Miss,
         tags: vec!["nightly".into()],
-        decision: serde_json::value::to_raw_value(&serde_json::json!({"signal": "scored"})).unwrap().into(),
+        decision: RawValue::NULL.to_owned().into(),
+        shadow_of: None,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The totals count requests as the client saw them. By provider and by model each upstream call counts where it went, so that a call
 //! that failed and was made good elsewhere stays with whoever failed it; a request without a call (from the cache) counts with whoever
-//! had given the answer. So costs and tokens of the parts add up to those of the whole.
+//! had given the answer. So costs and tokens of the parts add up to those of the whole. Of a call for a tenant's second policy cost and
+//! tokens alone count: it is no request of a client's.
 
 use std::collections::BTreeMap;
 
@@ -102,7 +103,8 @@ impl Reader {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT provider, model, outcome, cache, cost, saved, input_tokens, cached_input_tokens, cache_write_tokens, \
-                 output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, latency_ms, ttft_ms, attempts, repriced \
+                 output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, latency_ms, ttft_ms, attempts, repriced, \
+                 shadow_of IS NOT NULL AS is_shadow \
                  FROM requests WHERE tenant = ?1 AND at >= ?2 AND at < ?3 AND outcome <> 'reserved'",
             )?;
             let mut rows = statement.query(params![tenant.as_str(), nanos(since), nanos(until)])?;
@@ -129,6 +131,7 @@ struct Ended {
     latency_ms: Option<u64>,
     ttft_ms: Option<u64>,
     attempts: Vec<Attempt>,
+    is_shadow: bool,
 }
 
 impl Ended {
@@ -144,6 +147,7 @@ impl Ended {
             latency_ms: row.optional_count("latency_ms")?,
             ttft_ms: row.optional_count("ttft_ms")?,
             attempts: repricing::attempts(row)?,
+            is_shadow: row.get("is_shadow")?,
         })
     }
 
@@ -190,6 +194,9 @@ struct Figures {
 
 impl Figures {
     fn add(&mut self, request: &Ended) {
+        if request.is_shadow {
+            return self.add_shadow(request);
+        }
         self.total.count(request.whole());
         self.total.answered(request);
         if request.attempts.is_empty() {
@@ -199,6 +206,16 @@ impl Figures {
             self.of(&attempt.provider, &attempt.model, |tally| tally.count(attempt.into()));
         }
         self.of(&request.provider, &request.model, |tally| tally.answered(request));
+    }
+
+    /// A call of a second policy's model is no request of a client's, but is paid.
+    fn add_shadow(&mut self, request: &Ended) {
+        self.total.pay(request.whole());
+        self.total.totals.saved += request.saved;
+        for attempt in &request.attempts {
+            self.of(&attempt.provider, &attempt.model, |tally| tally.pay(attempt.into()));
+        }
+        self.of(&request.provider, &request.model, |tally| tally.totals.saved += request.saved);
     }
 
     fn of(&mut self, provider: &ProviderId, model: &ModelId, change: impl Fn(&mut Tally)) {
@@ -230,8 +247,7 @@ struct Tally {
 impl Tally {
     fn count(&mut self, part: Part) {
         self.totals.requests += 1;
-        self.totals.cost += part.cost;
-        self.tokens += part.tokens;
+        self.pay(part);
         self.latencies.extend(part.latency_ms);
         if part.cache == CacheUse::Hit {
             self.totals.cache_hits += 1;
@@ -243,6 +259,11 @@ impl Tally {
             Outcome::Unsettled => self.totals.unsettled += 1,
             Outcome::Cancelled | Outcome::Reserved => {}
         }
+    }
+
+    fn pay(&mut self, part: Part) {
+        self.totals.cost += part.cost;
+        self.tokens += part.tokens;
     }
 
     /// Counts what belongs to whoever gave the answer.

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::seal::{Bound, hint};
 use super::sqlite::value::{RowExt, nanos};
-use super::{AdminScope, Reader, Store, StoreError, learning};
+use super::{AdminScope, Reader, Store, StoreError, learning, shadow};
 
 /// A tenant as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -147,6 +147,7 @@ impl Store {
             .handle()
             .change(move |transaction| {
                 learning::forget(transaction, &tenant)?;
+                shadow::forget(transaction, &tenant)?;
                 let tenant = [tenant.as_str()];
                 let keys = transaction.execute("DELETE FROM provider_keys WHERE tenant = ?1", tenant)?;
                 let tokens = transaction.execute("DELETE FROM tokens WHERE tenant = ?1", tenant)?;

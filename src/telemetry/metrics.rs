@@ -170,6 +170,7 @@ pub struct Meters {
     spans: SpanCounters,
     rescues: TwoWays,
     hedges: TwoWays,
+    shadows: TwoWays,
 }
 
 impl Meters {
@@ -183,6 +184,7 @@ impl Meters {
         let spans = SpanCounters::register(&mut registry);
         let rescues = TwoWays::register(&mut registry, &names::RESCUES, ["continued", "failed"]);
         let hedges = TwoWays::register(&mut registry, &names::HEDGES, ["first", "cancelled"]);
+        let shadows = TwoWays::register(&mut registry, &names::SHADOWS, ["sent", "skipped"]);
         let meters = Self {
             registry,
             families,
@@ -194,6 +196,7 @@ impl Meters {
             spans,
             rescues,
             hedges,
+            shadows,
         };
         meters.rebind(labels);
         meters
@@ -214,6 +217,17 @@ impl Meters {
     pub fn ended(&self, ended: &Ended<'_>) {
         let key = self.bounds.load().key(ended.tenant, ended.provider, ended.model);
         self.at(key, |series| series.count(ended));
+    }
+
+    /// Counts what was used and paid beside the requests of clients.
+    pub fn paid(&self, ended: &Ended<'_>) {
+        let key = self.bounds.load().key(ended.tenant, ended.provider, ended.model);
+        self.at(key, |series| series.pay(ended));
+    }
+
+    /// Counts a request that was to be sent to a second policy's model too.
+    pub fn shadowed(&self, is_sent: bool) {
+        self.shadows.count(is_sent);
     }
 
     /// Counts a call of a provider, at its end.
@@ -388,6 +402,10 @@ impl Series {
         if let Some(ttft) = ended.ttft {
             self.ttft.observe(ttft.as_secs_f64());
         }
+        self.pay(ended);
+    }
+
+    fn pay(&self, ended: &Ended<'_>) {
         for (count, counter) in by_kind(&ended.tokens).into_iter().zip(&self.tokens) {
             counter.inc_by(count);
         }

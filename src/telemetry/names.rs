@@ -60,6 +60,10 @@ pub(super) const HEDGES: Name = Name::new(
     "aipipe_hedges_total",
     "Second calls beside one that was slow to begin, by whether their content came first",
 );
+pub(super) const SHADOWS: Name = Name::new(
+    "aipipe_shadow_calls_total",
+    "Requests that were to be sent to the model of a tenant's second policy too, by whether they were",
+);
 pub(super) const ACTOR_RESTARTS: Name =
     Name::new("aipipe_actor_restarts_total", "Restarts of actors; all tenants' actors together");
 pub(super) const MAILBOX_DEPTH: Name =

@@ -15,7 +15,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// Bytes of room that are kept for the next lines after a burst.
 const KEPT_BYTES: usize = 256 * 1024;
 /// How long lines gather before they are written.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(25);
 /// How long closing waits for a sink that does not take lines.
 const PATIENCE: Duration = Duration::from_secs(2);
 

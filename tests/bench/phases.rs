@@ -33,8 +33,11 @@ const STREAM_RATE: u32 = 50;
 const PACED_STREAMS: usize = 200;
 /// Streams of each of these clients in a round, of about a second each.
 const STREAMS_EACH: usize = 2;
-const PACE: LatencyProfile =
-    LatencyProfile { first_token: Duration::from_millis(100), per_token: Duration::from_millis(20) };
+const PACE: LatencyProfile = LatencyProfile {
+    first_token: Duration::from_millis(100),
+    per_token: Duration::from_millis(20),
+    jitter: Duration::ZERO,
+};
 
 /// What is to be measured, and how.
 pub(crate) struct Plan<'a> {

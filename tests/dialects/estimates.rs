@@ -115,7 +115,7 @@ fn estimated(exchange: &Exchange, dialect: ClientDialect, catalogue: &Catalogue)
     let relation =
         || catalogue.models().iter().filter(|model| model.provider.as_str() == exchange.provider).max_by_key(kinship);
     let model = catalogue.at_provider(&exchange.provider, name).or_else(relation)?;
-    Some(model.input_tokens(facts.input_tokens, facts.needs))
+    Some(model.input_tokens(facts.demand.input_tokens, facts.demand.needs))
 }
 
 /// What the pairs of a provider come to, as cells of a table: how many, median and 90th percentile of the error's size, and its bias.

@@ -161,9 +161,9 @@ fn every_recorded_request_passes_and_survives_a_translation() {
         let found = scanned(text.as_bytes());
         let facts = found.facts();
         assert_eq!(facts.model, request["model"].as_str().unwrap(), "{name}");
-        assert_eq!(facts.stream, request["stream"] == true, "{name}");
-        assert_eq!(facts.output_limit, request["max_tokens"].as_u64(), "{name}");
-        assert!(facts.input_tokens > 0 && facts.input_tokens <= facts.input_bound, "{name}");
+        assert_eq!(facts.demand.stream, request["stream"] == true, "{name}");
+        assert_eq!(facts.demand.output_limit, request["max_tokens"].as_u64(), "{name}");
+        assert!(facts.demand.input_tokens > 0 && facts.demand.input_tokens <= facts.demand.input_bound, "{name}");
         assert_eq!(found.prompt_key(&hasher), scanned(pretty.as_bytes()).prompt_key(&hasher), "{name}");
 
         let model = model(request);

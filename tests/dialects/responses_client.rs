@@ -72,7 +72,7 @@ fn every_recorded_request_passes_untouched_to_who_issued_what_it_names() {
         let found = scanned(text.as_bytes());
         let facts = found.facts();
         assert_eq!(facts.model, request["model"].as_str().unwrap(), "{name}");
-        assert_eq!(facts.stream, request["stream"] == true, "{name}");
+        assert_eq!(facts.demand.stream, request["stream"] == true, "{name}");
         let model = model("openai");
         let holdings = all_held(request, &model.provider);
         assert!(facts.stored.iter().all(|stored| holdings.holder(hash(&stored.id)).is_some()), "{name}");

@@ -3,7 +3,8 @@
 use aipipe::simulator::{Behaviour, Provider};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Bench, ask, ask_stream, model};
+use crate::support::{Answer, Bench, Setting, ask, ask_stream, model};
+use crate::wire::{Then, Wire, unframed};
 
 #[tokio::test]
 async fn every_provider_answers_whole_and_streamed() {
@@ -291,5 +292,25 @@ async fn audio_tokens_are_recorded_and_cost_what_text_does() {
         assert_eq!(audio, (70, 9), "{provider:?}");
         details.iter().for_each(|name| drop(answer[usage].as_object_mut().unwrap().remove(*name)));
         assert_eq!(cost_of(&answer, "What is to be read?").await, ((0, 0), cost), "{provider:?}");
+    }
+}
+
+#[tokio::test]
+async fn d134_an_answer_that_names_no_model_is_told_under_the_one_that_was_asked() {
+    let whole = r#"{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}"#;
+    let stream = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n\
+         data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    for (kind, said) in [("application/json", whole), ("text/event-stream", stream)] {
+        let head = format!("content-type: {kind}\r\n");
+        let wire = Wire::start(unframed("200 OK", &head, said), Then::Close).await;
+        let environment = [("AIPIPE_OPENAI_BASE_URL", wire.url())];
+        let bench = Bench::with(Setting { environment: &environment, ..Setting::default() }).await;
+        let name = model(Provider::OpenAi);
+        let mut body = ask(name, "Hello");
+        body["max_tokens"] = json!(9);
+        body["stream"] = json!(kind == "text/event-stream");
+        let answer = Answer::read(bench.post("/v1/messages", &body).send().await.unwrap()).await.ok();
+        let told = format!("\"model\":\"{}\"", name.split_once('/').unwrap().1);
+        assert!(answer.text.contains(&told), "{}", answer.text);
     }
 }

@@ -350,7 +350,10 @@ async fn the_runner_up_is_tried_now_and_then_where_the_tenant_wants_that_and_it_
     crate::support::write_configuration(&file, &catalogue(1.2));
     recompute(&explored.into_iter().cloned().collect::<Vec<_>>(), &[&file]);
     assert_eq!(of_each(&far, &body).await, 0);
-    // Never within a conversation that has its model.
+    // Never within a conversation that has its model, which is that of its last turn.
+    near.put_tenant("default", &json!({"exploration": 0.0})).await;
+    assert_eq!(served(&sent(auto(&near, &body)).await), CHEAP);
+    near.put_tenant("default", &json!({"exploration": 0.05})).await;
     let call = json!([{"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}]);
     let in_loop = json!({"model": "auto", "aipipe": {"cache": "off"}, "messages": [{"role": "user", "content": "Hello."},
         {"role": "assistant", "content": null, "tool_calls": call}, {"role": "tool", "tool_call_id": "call_1", "content": "sun"}]});

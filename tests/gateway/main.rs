@@ -40,6 +40,7 @@ mod rescue;
 mod responses;
 mod sdks;
 mod sent;
+mod shadow;
 mod support;
 mod tenants;
 mod top;

@@ -1,5 +1,7 @@
 //! The list of models, in the shape of whoever asks.
 
+use std::collections::BTreeSet;
+
 use aipipe::simulator::Provider;
 use serde_json::{Value, json};
 
@@ -77,4 +79,16 @@ async fn a_model_without_a_price_answers_who_names_it_and_the_decision_says_why_
     assert_eq!((&found["eligible"], &found["reason"]), (&json!(false), &json!("unpriced")), "{found}");
     let answer = bench.answered(&ask("openai/gpt-priceless", "Hello")).await;
     assert_eq!(answer.header("x-aipipe-cost-usd"), "0.000000000");
+}
+
+#[tokio::test]
+async fn models_of_a_provider_that_is_switched_off_are_in_no_list() {
+    let bench = Bench::with(Setting { file: "[providers.anthropic]\nenabled = false\n", ..Setting::default() }).await;
+    let listed = Answer::read(bench.client.get(bench.url("/v1/models")).send().await.unwrap()).await.ok().json();
+    let owners: BTreeSet<&str> =
+        listed["data"].as_array().unwrap().iter().filter_map(|entry| entry["owned_by"].as_str()).collect();
+    assert!(owners.contains("openai") && !owners.contains("anthropic"), "{owners:?}");
+    let path = format!("/v1/models/{}", model(Provider::Anthropic));
+    let one = Answer::read(bench.client.get(bench.url(&path)).send().await.unwrap()).await;
+    assert_eq!((one.status, one.code().as_str()), (404, "model_not_found"));
 }

@@ -260,6 +260,40 @@ async fn explain_and_route_tell_the_same_decision() {
 }
 
 #[tokio::test]
+async fn a_decision_is_told_with_the_figures_of_its_day() {
+    let write_price = |file: &Path, input: u32| {
+        let model = "[[models]]\nprovider = \"openai\"\nid = \"gpt-4o-mini\"\nretires_on = \"9999-12-31\"";
+        std::fs::write(file, format!("{model}\ninput = {input}\noutput = 1\n")).unwrap();
+    };
+    let (directory, simulator) = place().await;
+    let file = directory.path().join("aipipe.toml");
+    write_price(&file, 1);
+    let mut daemon = Daemon::start(directory.path(), &simulator).await;
+    let mut ids = Vec::new();
+    let mut told = Vec::new();
+    for input in [1, 3] {
+        write_price(&file, input);
+        let reload = daemon.client.post(daemon.url("/admin/reload")).header("x-admin-secret", SECRET);
+        Answer::read(reload.send().await.unwrap()).await.ok();
+        let mut body = ask(MODEL, "Hello");
+        body["aipipe"] = json!({"explain": true, "cache": "off"});
+        let answer = Answer::read(daemon.chat(&body).send().await.unwrap()).await.ok();
+        ids.push(answer.header("x-request-id").to_owned());
+        told.push(answer.json()["aipipe"]["decision"].clone());
+    }
+    let cost = |decision: &Value| decision["candidates"][0]["raw_cost_usd"].as_str().unwrap().to_owned();
+    assert_ne!(cost(&told[0]), cost(&told[1]));
+    daemon.signal(Signal::KILL);
+    daemon.child.wait().await.unwrap();
+
+    write_price(&file, 9);
+    let daemon = Daemon::start(directory.path(), &simulator).await;
+    for (id, told) in ids.iter().zip(&told) {
+        assert_eq!(daemon.shown(&format!("/admin/requests/{id}")).await["decision"], *told);
+    }
+}
+
+#[tokio::test]
 async fn what_a_provider_keeps_for_a_tenant_is_known_after_a_death() {
     let (directory, simulator) = place().await;
     let mut daemon = Daemon::start(directory.path(), &simulator).await;

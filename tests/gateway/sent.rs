@@ -328,7 +328,7 @@ async fn d156_d157_d160_comments_are_signs_of_life_and_split_characters_whole() 
 #[tokio::test]
 async fn d156_a_silence_within_a_translated_stream_is_bridged_by_signs_of_life() {
     let bench = Bench::with(Setting { file: "[reliability]\nkeep_alive_ms = 20\n", ..Setting::default() }).await;
-    let pace = LatencyProfile { first_token: Duration::ZERO, per_token: Duration::from_millis(100) };
+    let pace = LatencyProfile { per_token: Duration::from_millis(100), ..LatencyProfile::default() };
     for provider in [Provider::OpenAi, Provider::Anthropic] {
         bench.simulator.script(provider, Behaviour::Latency(pace));
     }
@@ -364,4 +364,25 @@ async fn d119_what_a_providers_own_tools_were_used_for_is_passed_on() {
     // The ledger counts tokens alone.
     let row = bench.rows().await.remove(0);
     assert_eq!((&row["tokens"]["input"], &row["tokens"]["output"]), (&json!(9), &json!(4)), "{row}");
+}
+
+#[tokio::test]
+async fn d50_a_schema_is_strict_at_openai_only_where_openai_takes_it_so() {
+    let bench = Bench::start().await;
+    let closed = json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": false});
+    let mut open = closed.clone();
+    open["properties"]["b"] = json!({"type": "string"});
+    for (schema, is_strict) in [(closed, true), (open, false)] {
+        let members = json!({
+            "output_config": {"format": {"type": "json_schema", "schema": schema}},
+            "tools": [{"name": "look", "strict": true, "input_schema": schema}],
+        });
+        let answer = bench.message("openai/gpt-4o-mini", &members).await.ok();
+        let sent: Value = serde_json::from_str(&bench.sent(Provider::OpenAi)).unwrap();
+        let strict = is_strict.then_some(&json!(true)).cloned();
+        assert_eq!(sent.pointer("/response_format/json_schema/strict").cloned(), strict, "{sent}");
+        assert_eq!(sent.pointer("/tools/0/function/strict").cloned(), strict, "{sent}");
+        let dropped = answer.header("x-aipipe-dropped");
+        assert_eq!(dropped, if is_strict { "" } else { "tools.strict, response_format.json_schema.strict" });
+    }
 }

@@ -226,7 +226,11 @@ async fn usage_can_be_withheld_and_answers_can_be_huge() {
 
 #[tokio::test(start_paused = true)]
 async fn latency_passes_in_virtual_time() {
-    let profile = LatencyProfile { first_token: Duration::from_secs(2), per_token: Duration::from_secs(1) };
+    let profile = LatencyProfile {
+        first_token: Duration::from_secs(2),
+        per_token: Duration::from_secs(1),
+        ..LatencyProfile::default()
+    };
     let simulator = Simulator::start(Settings { latency: Latency::Realistic, ..Settings::default() }).await.unwrap();
     simulator.script(Provider::OpenAi, Behaviour::Latency(profile));
     let begun = tokio::time::Instant::now();

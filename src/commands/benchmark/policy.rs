@@ -74,7 +74,11 @@ impl Policy {
         let situation = Situation {
             tenant: &self.tenant,
             digest: &digest,
-            scored: scored(&digest, assess(&digest.features, &self.weights, DEFAULT_COMPLEXITY), Quality::Balanced),
+            scored: scored(
+                &digest,
+                assess(&digest.demand.features, &self.weights, DEFAULT_COMPLEXITY),
+                Quality::Balanced,
+            ),
             catalogue: &self.setup.config.catalogue,
             allowed: None,
             min_quality: None,

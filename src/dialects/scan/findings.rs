@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use aipipe_actors::catalogue::{Capabilities, Capability, Effort};
-use aipipe_actors::routing::digest::PromptKey;
+use aipipe_actors::routing::digest::{Demand, PromptKey};
 use aipipe_actors::routing::preferences::Preferences;
 use aipipe_actors::routing::signals::Features;
 use aipipe_actors::routing::tokens::Estimator;
@@ -78,16 +78,18 @@ impl<'a> Findings<'a> {
     pub(in crate::dialects) fn facts(&self, effort: Option<Effort>, choices: u32) -> Result<Facts, InvalidRequest> {
         Ok(Facts {
             model: self.model.clone().into_owned(),
-            stream: self.stream,
             preferences: self.preferences()?,
-            features: Features::measure(&self.ask().view()),
-            needs: self.needs,
-            parameters: self.meaningful.clone(),
-            effort,
-            input_tokens: self.estimate.tokens(),
-            input_bound: self.estimate.upper_bound(),
-            output_limit: self.output_limit,
-            choices,
+            demand: Demand {
+                features: Features::measure(&self.ask().view()),
+                needs: self.needs,
+                parameters: self.meaningful.clone(),
+                effort,
+                input_tokens: self.estimate.tokens(),
+                input_bound: self.estimate.upper_bound(),
+                output_limit: self.output_limit,
+                choices,
+                stream: self.stream,
+            },
             stored: self.stored.iter().map(|id| Stored::thing(id.as_ref())).collect(),
             mentioned: Vec::new(),
             trace: self.thread.transcript.trace(),

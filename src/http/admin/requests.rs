@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use aipipe_actors::identity::{ModelId, ProviderId, RequestId};
 use aipipe_actors::ledger::Outcome;
-use aipipe_actors::routing::decision::Decision;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as NotOne;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::IntoParams;
 
@@ -71,8 +69,7 @@ async fn page(gateway: &Gateway, wanted: Wanted) -> Result<Value, Refusal> {
         cursor: wanted.cursor,
     };
     let page = gateway.store.requests(AdminScope::granted(), filter).await.map_err(|error| store_failed(&error))?;
-    let rows: Vec<RequestRow> = page.requests.into_iter().map(explained).collect();
-    Ok(json!({"requests": rows, "next_cursor": page.next_cursor}))
+    Ok(json!({"requests": page.requests, "next_cursor": page.next_cursor}))
 }
 
 /// One ledger row.
@@ -88,14 +85,5 @@ async fn row(gateway: &Gateway, id: &str) -> Result<RequestRow, Refusal> {
     let unknown = || not_found(format!("there is no request {id:?}"));
     let request = RequestId::parse(id).map_err(|_| unknown())?;
     let found = gateway.store.request(AdminScope::granted(), request).await.map_err(|error| store_failed(&error))?;
-    found.map(explained).ok_or_else(unknown)
-}
-
-/// A row with its decision in the contract's shape instead of the compact one it is kept in.
-fn explained(mut row: RequestRow) -> RequestRow {
-    let rendered = Decision::decode(row.decision.get()).map(|decision| decision.to_json().to_string());
-    if let Some(rendered) = rendered.and_then(|text| RawValue::from_string(text).ok()) {
-        row.decision = rendered;
-    }
-    row
+    found.ok_or_else(unknown)
 }

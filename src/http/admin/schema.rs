@@ -68,6 +68,11 @@ shapes! {
         default_complexity: Option<f64>,
         quality: Option<Quality>,
         min_quality: Option<f64>,
+        /// Whether requests for which it chooses another model are sent to that too, after the client has its answer.
+        send: Option<bool>,
+        /// The most that those calls may cost in a day (UTC), in USD; needed to send.
+        #[schema(value_type = Option<String>)]
+        budget_usd: Option<Usd>,
     }
 
     /// What a tenant's requests have taught.
@@ -153,6 +158,27 @@ shapes! {
         shadow_cost_usd: Usd,
         /// By how much the second is dearer, a request, with its 95 % interval.
         difference_usd: Option<UsdInterval>,
+        answers: ShadowAnswers,
+    }
+
+    /// What came of the requests for which the policies choose differently and that were sent to both models.
+    ShadowAnswers {
+        sent: u64,
+        /// Not sent, though the policies choose differently: beyond the budget or a limit, too many at once, no place at the provider, or
+        /// not to be said in every dialect's words.
+        skipped: u64,
+        /// Of those sent, not answered.
+        failed: u64,
+        /// Of those sent, those of which both answers could be judged.
+        judged: u64,
+        /// Of all calls since the policy was set.
+        cost_usd: Usd,
+        spent_today_usd: Usd,
+        /// How good the answers were that clients got, from 0 to 1, judged as for learning.
+        chosen_quality: Option<Estimate>,
+        shadow_quality: Option<Estimate>,
+        /// By how much the second policy's are better.
+        difference: Option<Estimate>,
     }
 
     /// An amount with its 95 % interval.
@@ -398,6 +424,8 @@ shapes! {
         /// As `POST /v1/route` shows it.
         #[schema(value_type = Object)]
         decision: (),
+        /// The client's request that this call of a second policy's model repeats, where it is one.
+        shadow_of: Option<String>,
     }
 
     /// One upstream call.
@@ -565,7 +593,7 @@ names! {
     /// What the cache had to do with it.
     CacheUse { Hit, Miss, Off }
     /// What a call was for, beside giving the answer by itself: to go on with one that broke off, or to stand in for one that is slow.
-    Role { Rescue, Hedge }
+    Role { Rescue, Hedge, Shadow }
     /// The state of a circuit.
     Circuit { Closed, HalfOpen, Open }
     /// Whether an actor runs.

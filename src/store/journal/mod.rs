@@ -23,6 +23,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aipipe_actors::identity::RequestId;
 use aipipe_actors::ledger::{Closing, Issued, Opening, Raise};
+use aipipe_actors::routing::lineup::LineupId;
 use serde::{Deserialize, Serialize};
 
 use record::{Found, Scan};
@@ -42,6 +43,13 @@ pub(super) enum Entry<'a> {
     OpenClose(Cow<'a, Opening>, Box<Cow<'a, Closing>>),
     /// A provider issued something to a tenant.
     Issue(Cow<'a, Issued>),
+    /// What decisions from here on refer to.
+    Lineup {
+        /// Its name.
+        id: LineupId,
+        /// What it says.
+        text: Cow<'a, str>,
+    },
 }
 
 impl Entry<'_> {
@@ -55,17 +63,19 @@ impl Entry<'_> {
             Self::Close(closing) => Entry::Close(own(closing)),
             Self::OpenClose(opening, closing) => Entry::OpenClose(own(opening), Box::new(own(*closing))),
             Self::Issue(issued) => Entry::Issue(own(issued)),
+            Self::Lineup { id, text } => Entry::Lineup { id, text: Cow::Owned(text.into_owned()) },
         }
     }
 
-    /// Whose record it is.
-    pub(super) fn request_id(&self) -> RequestId {
-        match self {
+    /// The request that it tells of, if it tells of one.
+    pub(super) fn request_id(&self) -> Option<RequestId> {
+        Some(match self {
             Self::Open(opening) | Self::OpenClose(opening, _) => opening.request_id,
             Self::Raise(raise) => raise.request_id,
             Self::Close(closing) => closing.request_id,
             Self::Issue(issued) => issued.request_id,
-        }
+            Self::Lineup { .. } => return None,
+        })
     }
 
     /// About how long its record is, so that it is written into one allocation.
@@ -76,12 +86,14 @@ impl Entry<'_> {
             Self::Close(closing) => 640 + 512 * closing.attempts.len(),
             Self::OpenClose(opening, _) => 1408 + opening.decision.get().len(),
             Self::Issue(issued) => 256 + 36 * issued.hashes.len(),
+            // The quotes in it are escaped.
+            Self::Lineup { text, .. } => 128 + 2 * text.len(),
         }
     }
 
-    /// Whether a full disk must stop it: it comes before something that costs money. A settlement comes after.
+    /// Whether a full disk must stop it: it comes before something that costs money. What comes after is kept in memory meanwhile.
     fn precedes_dispatch(&self) -> bool {
-        !matches!(self, Self::Close(_) | Self::Issue(_))
+        !matches!(self, Self::Close(_) | Self::Issue(_) | Self::Lineup { .. })
     }
 }
 

@@ -28,7 +28,7 @@ fn close(number: u128) -> Entry<'static> {
 }
 
 fn ids(entries: &[Entry<'_>]) -> Vec<u128> {
-    entries.iter().map(|entry| u128::from_be_bytes(*entry.request_id().as_bytes())).collect()
+    entries.iter().map(|entry| u128::from_be_bytes(*entry.request_id().unwrap().as_bytes())).collect()
 }
 
 #[test]

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 
 use super::columns;
 use super::value::{count, day, nanos};
-use crate::store::issued;
 use crate::store::journal::{Entry, Position};
+use crate::store::{issued, lineups};
 
 /// What a batch did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(in crate::store) fn apply<'a>(
     }
     for opened in rows.take_opened() {
         let result = rows.insert_opened(&opened);
-        rows.unless_refused(result, opened.opening.request_id)?;
+        rows.unless_refused(result, Some(opened.opening.request_id))?;
     }
     let applied = Applied { refused: rows.refused };
     rows.save_spend()?;
@@ -144,6 +144,7 @@ impl<'a> Rows<'a> {
             },
             Entry::OpenClose(opening, closing) => self.complete_or_close(&Opened::of(opening), closing),
             Entry::Issue(issued) => issued::keep(self.transaction, issued),
+            Entry::Lineup { id, text } => lineups::keep(self.transaction, *id, text),
         }
     }
 
@@ -167,7 +168,7 @@ impl<'a> Rows<'a> {
     fn complete_or_close(&mut self, opened: &Opened<'_>, closing: &Closing) -> rusqlite::Result<()> {
         match self.complete(opened, closing) {
             Err(error) if is_about_the_entry(&error) => {
-                self.refuse(&error, closing.request_id);
+                self.refuse(&error, Some(closing.request_id));
                 self.close(closing)
             }
             other => other,
@@ -175,13 +176,13 @@ impl<'a> Rows<'a> {
     }
 
     /// Reports an entry that the database takes for impossible.
-    fn refuse(&mut self, error: &rusqlite::Error, id: RequestId) {
-        tracing::error!(%error, request_id = %id, "the ledger refuses an entry");
+    fn refuse(&mut self, error: &rusqlite::Error, id: Option<RequestId>) {
+        tracing::error!(%error, request_id = id.map(tracing::field::display), "the ledger refuses an entry");
         self.refused += 1;
     }
 
     /// Lets a batch go on where the entry itself is at fault.
-    fn unless_refused(&mut self, result: rusqlite::Result<()>, id: RequestId) -> rusqlite::Result<()> {
+    fn unless_refused(&mut self, result: rusqlite::Result<()>, id: Option<RequestId>) -> rusqlite::Result<()> {
         match result {
             Err(error) if is_about_the_entry(&error) => {
                 self.refuse(&error, id);
@@ -275,6 +276,7 @@ impl<'a> Rows<'a> {
             cache: CacheUse::Off,
             tags: Vec::new(),
             decision: RawValue::NULL.to_owned().into(),
+            shadow_of: None,
         })?;
         Ok(true)
     }

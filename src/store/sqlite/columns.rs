@@ -4,6 +4,7 @@
 
 use std::sync::LazyLock;
 
+use aipipe_actors::identity::RequestId;
 use aipipe_actors::ledger::{Closing, Opening};
 use aipipe_actors::money::NanoUsd;
 use rusqlite::{Statement, ToSql};
@@ -11,8 +12,20 @@ use rusqlite::{Statement, ToSql};
 use super::value::{count, nanos};
 
 /// Filled by the opening.
-const OPENED: [&str; 11] =
-    ["id", "tenant", "at", "dialect", "requested", "complexity", "cache", "reserved", "rates", "tags", "decision"];
+const OPENED: [&str; 12] = [
+    "id",
+    "tenant",
+    "at",
+    "dialect",
+    "requested",
+    "complexity",
+    "cache",
+    "reserved",
+    "rates",
+    "tags",
+    "decision",
+    "shadow_of",
+];
 /// Filled by the settlement; the first two say whom a request is open with until then.
 const SETTLED: [&str; 17] = [
     "provider",
@@ -82,7 +95,8 @@ impl<'s, 'c> Places<'s, 'c> {
         self.bind(reserved.0)?;
         self.bind(json(&opening.rates)?)?;
         self.bind(json(&opening.tags)?)?;
-        self.bind(opening.decision.get())
+        self.bind(opening.decision.get())?;
+        self.bind(opening.shadow_of.as_ref().map(RequestId::as_bytes))
     }
 
     /// In the order of [`SETTLED`].

@@ -14,12 +14,14 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use super::error::StoreError;
 
 /// The formats of the database in order; the n-th leads from format n − 1 to n. A released one is never changed.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_ledger.sql"),
     include_str!("migrations/0002_issued.sql"),
     include_str!("migrations/0003_token_use_and_repricing.sql"),
     include_str!("migrations/0004_learning.sql"),
     include_str!("migrations/0005_audio_tokens.sql"),
+    include_str!("migrations/0006_lineups.sql"),
+    include_str!("migrations/0007_shadow.sql"),
 ];
 
 /// How long a connection waits for another's lock; they hold it for milliseconds.

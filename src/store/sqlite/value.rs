@@ -5,7 +5,7 @@ use aipipe_actors::ledger::{CacheUse, Outcome};
 use jiff::Timestamp;
 use rusqlite::types::Type;
 
-const NANOS_PER_DAY: i64 = 86_400 * 1_000_000_000;
+pub(in crate::store) const NANOS_PER_DAY: i64 = 86_400 * 1_000_000_000;
 
 /// An instant as nanoseconds since 1970, which an `i64` holds until 2262.
 pub(in crate::store) fn nanos(at: Timestamp) -> i64 {

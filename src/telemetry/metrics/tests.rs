@@ -197,6 +197,7 @@ fn every_metric_is_there_with_its_type_and_nothing_else() {
             ("aipipe_requests_total", "counter"),
             ("aipipe_rescues_total", "counter"),
             ("aipipe_saved_usd_total", "counter"),
+            ("aipipe_shadow_calls_total", "counter"),
             // Beside those of the contract.
             ("aipipe_spans_total", "counter"),
             ("aipipe_time_to_first_token_seconds", "histogram"),

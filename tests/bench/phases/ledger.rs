@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aipipe::simulator::Provider;
@@ -14,6 +15,7 @@ use aipipe_actors::money::{Rate, Rates};
 use anyhow::{Context, ensure};
 use hdrhistogram::Histogram;
 use rustix::time::ClockId;
+use serde_json::value::RawValue;
 
 use super::{Bench, KB, Loop, ROUNDS, microseconds, progress};
 use crate::gateway::Gateway;
@@ -34,7 +36,8 @@ impl Bench<'_> {
     /// The figures of a ledger that takes records as fast as a busy gateway's.
     pub(crate) fn measure_ledger(&mut self) -> anyhow::Result<()> {
         progress("ledger");
-        let records = Records::of(&self.served()?);
+        let (row, decision) = self.served()?;
+        let records = Records::of(&row, decision);
         let mut openings = Histogram::new(3)?;
         let rounds = (0..ROUNDS).map(|_| records.busy_round(&mut openings)).collect::<anyhow::Result<Vec<Cpu>>>()?;
         let how = format!(
@@ -63,8 +66,8 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The row of a request that a gateway has chosen a model for.
-    fn served(&mut self) -> anyhow::Result<RequestRow> {
+    /// The row of a request that a gateway has chosen a model for, and its decision as it is kept.
+    fn served(&mut self) -> anyhow::Result<(RequestRow, Arc<RawValue>)> {
         let mut gateway = Gateway::start(self.plan.binary, &self.simulator.environment(), self.plan.split, "")?;
         self.simulator.script(Provider::OpenAi, whole_answer());
         let shape = Loop { name: "ledger", bytes: KB, wish: Wish::Auto, clients: 1 };
@@ -73,7 +76,10 @@ impl Bench<'_> {
         let reader = Reader::open(&gateway.database())?;
         let filter = RequestFilter { limit: 1, ..RequestFilter::default() };
         let page = self.load.block_on(reader.requests(AdminScope::granted(), filter))?;
-        page.requests.into_iter().next().context("a request was served and has no row")
+        let row = page.requests.into_iter().next().context("a request was served and has no row")?;
+        let connection = rusqlite::Connection::open(gateway.database())?;
+        let kept: String = connection.query_row("SELECT decision FROM requests", [], |row| row.get(0))?;
+        Ok((row, RawValue::from_string(kept)?.into()))
     }
 }
 
@@ -90,7 +96,7 @@ struct Records {
 }
 
 impl Records {
-    fn of(row: &RequestRow) -> Self {
+    fn of(row: &RequestRow, decision: Arc<RawValue>) -> Self {
         let rates = Rates { input: Rate(150_000_000), output: Rate(600_000_000), ..Rates::default() };
         let attempts = row.attempts.iter().map(|attempt| Attempt {
             provider: attempt.provider.clone(),
@@ -133,7 +139,8 @@ impl Records {
             reserved: row.reserved,
             cache: row.cache,
             tags: row.tags.clone(),
-            decision: row.decision.clone().into(),
+            decision,
+            shadow_of: None,
         };
         Self { opening, closing }
     }

@@ -49,7 +49,12 @@ fn check(dialect: ClientDialect, body: &[u8], models: &Models, which: Index) -> 
         }
     };
     let facts = request.facts();
-    prop_assert!(facts.input_tokens <= facts.input_bound, "{} > {}", facts.input_tokens, facts.input_bound);
+    prop_assert!(
+        facts.demand.input_tokens <= facts.demand.input_bound,
+        "{} > {}",
+        facts.demand.input_tokens,
+        facts.demand.input_bound
+    );
     request.prompt_key(&PromptHasher::default());
     for provider in BUILT_IN.iter().filter(|provider| surface.is_spoken_by(&provider.profile)) {
         let model = models.at(provider.name, which);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aipipe_actors::catalogue::{Capabilities, Capability, Effort};
 use aipipe_actors::routing::ask::AskView;
+use aipipe_actors::routing::digest::Demand;
 use aipipe_actors::routing::preferences::Preferences;
 use aipipe_actors::routing::signals::Features;
 use aipipe_actors::routing::tokens::Estimator;
@@ -40,19 +41,20 @@ pub(super) fn facts(body: &Body, preferences: Preferences, addressed: &Addressed
         structured_output: gathered.structured,
         attachments: gathered.attachments,
     };
-    let features = Features::measure(&view);
     Facts {
         model: addressed.model.unwrap_or_default().to_owned(),
-        stream: addressed.stream,
         preferences,
-        features,
-        needs: gathered.needs,
-        parameters: gathered.parameters,
-        effort: reasoning(settings).and_then(|reasoning| reasoning.effort),
-        input_tokens: gathered.estimate.tokens(),
-        input_bound: gathered.estimate.upper_bound(),
-        output_limit: setting(settings, ["maxOutputTokens", "max_output_tokens"]),
-        choices: setting(settings, ["candidateCount", "candidate_count"]).unwrap_or(1),
+        demand: Demand {
+            features: Features::measure(&view),
+            needs: gathered.needs,
+            parameters: gathered.parameters,
+            effort: reasoning(settings).and_then(|reasoning| reasoning.effort),
+            input_tokens: gathered.estimate.tokens(),
+            input_bound: gathered.estimate.upper_bound(),
+            output_limit: setting(settings, ["maxOutputTokens", "max_output_tokens"]),
+            choices: setting(settings, ["candidateCount", "candidate_count"]).unwrap_or(1),
+            stream: addressed.stream,
+        },
         stored: gathered.stored.into_iter().map(Stored::thing).collect(),
         mentioned: Vec::new(),
         trace: gathered.transcript.trace(),

@@ -201,7 +201,7 @@ impl ClientRequest for GeminiRequest<'_> {
     }
 
     fn decode(&self) -> Result<Decoded, InvalidRequest> {
-        request::decode(&self.body, &self.outline.found.members, self.facts.stream)
+        request::decode(&self.body, &self.outline.found.members, self.facts.demand.stream)
     }
 
     fn form(&self, answer: &str) -> Form {

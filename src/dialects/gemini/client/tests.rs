@@ -38,10 +38,10 @@ fn d16_d61_d84_a_request_is_read_in_both_spellings() {
         let request = scan(&body);
         let facts = request.facts();
         for need in [Capability::Tools, Capability::Images, Capability::JsonSchema] {
-            assert!(facts.needs.contains(need), "{need:?}");
+            assert!(facts.demand.needs.contains(need), "{need:?}");
         }
-        assert_eq!(facts.parameters, ["stop", "response_format", "tool_choice"]);
-        assert_eq!((facts.output_limit, facts.effort), (Some(9), Some(Effort::None)));
+        assert_eq!(facts.demand.parameters, ["stop", "response_format", "tool_choice"]);
+        assert_eq!((facts.demand.output_limit, facts.demand.effort), (Some(9), Some(Effort::None)));
         let read = request.decode().unwrap();
         let conversation = read.conversation;
         assert_eq!(conversation.instructions, ["Be brief."]);
@@ -67,7 +67,7 @@ fn d12_d15_roles_may_be_left_out_or_be_the_legacy_one() {
     let text = body.to_string();
     let request = scan(&text);
     // A new answer begins after the last one, which any model can do.
-    assert!(!request.facts().needs.contains(Capability::Prefill));
+    assert!(!request.facts().demand.needs.contains(Capability::Prefill));
     let turns = request.decode().unwrap().conversation.turns;
     let roles: Vec<Role> = turns.iter().map(|turn| turn.role).collect();
     assert_eq!(roles, [Role::User, Role::Assistant, Role::User, Role::Assistant]);

@@ -47,9 +47,10 @@ pub(super) fn decode(body: &[u8], whose: &Reader, undo: &Undo) -> Result<Answer,
         let stop = refined(stop(finish, calls), Held { calls, refuses });
         choices.push(Choice { parts, stop, stop_sequence: None });
     }
+    let model = reading.model.decode();
     Ok(Answer {
         id: reading.id.decode().into_owned(),
-        model: reading.model.decode().into_owned(),
+        model: if model.is_empty() { whose.model().to_owned() } else { model.into_owned() },
         choices,
         usage: reading.usage.or(reading.choice_usage),
     })

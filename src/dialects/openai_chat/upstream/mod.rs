@@ -74,4 +74,9 @@ impl Reader {
             wants_thoughts_back: profile.thinking_switch.is_some(),
         }
     }
+
+    /// The model that was asked: what an answer that names none came from.
+    fn model(&self) -> &str {
+        self.origin.split_once('/').map_or(&*self.origin, |(_, model)| model)
+    }
 }

@@ -5,6 +5,7 @@
 mod history;
 mod moonshot_schema;
 mod settings;
+mod strict;
 
 use std::borrow::Cow;
 
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use self::history::Message;
 use self::settings::Sampling;
 use crate::dialects::carry::{Dropped, cannot_carry};
-use crate::dialects::conversation::{Conversation, ResponseFormat, ToolChoice};
+use crate::dialects::conversation::{Conversation, ResponseFormat, Tool as Declared, ToolChoice};
 use crate::dialects::function_names::{FunctionNames, NameRule};
 use crate::dialects::translate::{CannotCarry, EncodedRequest};
 use crate::providers::{Profile, StreamUsage};
@@ -127,7 +128,7 @@ pub(super) fn encode(
         tool_choice,
         parallel_tool_calls,
         tools,
-        response_format: format(&conversation.format, profile),
+        response_format: format(&mut writing),
         sampling,
         reasoning_split: profile.reasoning_split,
         stream: conversation.stream,
@@ -152,8 +153,8 @@ fn tools<'a>(writing: &mut Writing<'a>) -> Vec<Tool<'a>> {
         ToolChoice::Auto | ToolChoice::Required | ToolChoice::Named(_) => true,
     };
     let declared = writing.conversation.tools.iter().filter(|tool| allowed(&tool.name));
-    let takes_strict = writing.profile.strict_tools;
     let (names, profile) = (writing.names, writing.profile);
+    let takes_strict = |tool: &Declared| profile.strict_tools && !asks_too_much(tool.strict, tool.schema.as_deref());
     let tools = declared
         .map(|tool| Tool {
             r#type: "function",
@@ -161,11 +162,11 @@ fn tools<'a>(writing: &mut Writing<'a>) -> Vec<Tool<'a>> {
                 name: names.sent(&tool.name),
                 description: tool.description.as_deref(),
                 parameters: tool.schema.as_deref().map(|schema| schema_for(profile, schema)),
-                strict: tool.strict.filter(|_| takes_strict),
+                strict: tool.strict.filter(|_| takes_strict(tool)),
             },
         })
         .collect();
-    if !takes_strict && writing.conversation.tools.iter().any(|tool| tool.strict.is_some()) {
+    if writing.conversation.tools.iter().any(|tool| tool.strict.is_some() && !takes_strict(tool)) {
         writing.dropped.note("tools.strict");
     }
     tools
@@ -208,17 +209,29 @@ fn schema_for<'a>(profile: &Profile, schema: &'a RawValue) -> Cow<'a, RawValue> 
     if profile.moonshot_schemas { moonshot_schema::fitted(schema) } else { Cow::Borrowed(schema) }
 }
 
-fn format<'a>(format: &'a ResponseFormat, profile: &Profile) -> Option<Format<'a>> {
-    match format {
+/// Whether a schema is to be strict and is none that can be.
+fn asks_too_much(strict: Option<bool>, schema: Option<&RawValue>) -> bool {
+    strict == Some(true) && schema.is_some_and(|schema| !strict::is_closed(schema))
+}
+
+fn format<'a>(writing: &mut Writing<'a>) -> Option<Format<'a>> {
+    let profile = writing.profile;
+    match &writing.conversation.format {
         ResponseFormat::Text => None,
         ResponseFormat::JsonObject => Some(Format::JsonObject),
-        ResponseFormat::JsonSchema { name, description, schema, strict } => Some(Format::JsonSchema {
-            json_schema: Schema {
-                name,
-                description: description.as_deref(),
-                schema: schema_for(profile, schema),
-                strict: *strict,
-            },
-        }),
+        ResponseFormat::JsonSchema { name, description, schema, strict } => {
+            let is_open = asks_too_much(*strict, Some(schema));
+            if is_open {
+                writing.dropped.note("response_format.json_schema.strict");
+            }
+            Some(Format::JsonSchema {
+                json_schema: Schema {
+                    name,
+                    description: description.as_deref(),
+                    schema: schema_for(profile, schema),
+                    strict: strict.filter(|_| !is_open),
+                },
+            })
+        }
     }
 }

@@ -126,7 +126,13 @@ impl StreamDecoder for Decoder {
         if let Some(message) = said {
             let before = out.len();
             self.message(&message, out)?;
-            self.has_content |= out.len() > before;
+            let has_content = out.len() > before;
+            if has_content && self.model.is_none() {
+                let model = self.whose.model().to_owned();
+                self.model = Some(model.clone());
+                out.insert(before, Event::Start { id: reading.id.decode().into_owned(), model });
+            }
+            self.has_content |= has_content;
         }
         if let Some(finish) = reading.finishes.iter().find(|finish| finish.index == 0) {
             let held = Held { calls: !self.calls.is_empty(), refuses: self.refuses };

@@ -161,7 +161,7 @@ fn d41_the_format_of_the_answer_is_read() {
     let format = json!({"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": true});
     let text = body(json!({"text": {"format": format, "verbosity": "low"}}));
     let request = try_scan(&text).unwrap();
-    assert!(request.facts().needs.contains(Capability::JsonSchema));
+    assert!(request.facts().demand.needs.contains(Capability::JsonSchema));
     let read = request.decode().unwrap().conversation;
     assert!(matches!(&read.format, ResponseFormat::JsonSchema { name, strict: Some(true), .. } if name == "n"));
     assert_eq!(read.hints, ["text.verbosity"]);
@@ -181,7 +181,7 @@ fn d53_d57_images_and_files_are_read_by_data_and_by_address() {
     let text = body(json!({"input": [{"role": "user", "content": content}]}));
     let request = try_scan(&text).unwrap();
     for capability in [Capability::Images, Capability::ImageUrl, Capability::Documents] {
-        assert!(request.facts().needs.contains(capability));
+        assert!(request.facts().demand.needs.contains(capability));
     }
     let read = request.decode().unwrap().conversation;
     let [
@@ -202,7 +202,7 @@ fn d74_the_effort_is_read_and_what_only_tunes_is_told() {
         json!({"reasoning": {"effort": "xhigh", "summary": "auto"}, "store": true, "metadata": {"a": "b"}, "user": "u", "truncation": "disabled"}),
     );
     let request = try_scan(&text).unwrap();
-    assert_eq!(request.facts().effort, Some(Effort::Xhigh));
+    assert_eq!(request.facts().demand.effort, Some(Effort::Xhigh));
     assert_eq!(request.decode().unwrap().conversation.hints, ["store", "metadata", "user"]);
 }
 

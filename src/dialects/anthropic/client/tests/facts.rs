@@ -6,7 +6,7 @@ use crate::dialects::anthropic::client::scan::scan;
 use crate::dialects::issued::Stored;
 
 fn needs(extra: &Value) -> Capabilities {
-    scanned(extra).facts().needs
+    scanned(extra).facts().demand.needs
 }
 
 fn only(capabilities: &[Capability]) -> Capabilities {
@@ -17,9 +17,12 @@ fn only(capabilities: &[Capability]) -> Capabilities {
 fn the_plain_facts() {
     let request = scanned(&json!({"stream": true, "temperature": null, "aipipe": {"explain": true}}));
     let facts = request.facts();
-    assert_eq!((&*facts.model, facts.stream, facts.output_limit, facts.choices), ("auto", true, Some(100), 1));
-    assert!(facts.preferences.explain && facts.parameters.is_empty() && facts.stored.is_empty());
-    assert_eq!(facts.needs, Capabilities::NONE);
+    assert_eq!(
+        (&*facts.model, facts.demand.stream, facts.demand.output_limit, facts.demand.choices),
+        ("auto", true, Some(100), 1)
+    );
+    assert!(facts.preferences.explain && facts.demand.parameters.is_empty() && facts.stored.is_empty());
+    assert_eq!(facts.demand.needs, Capabilities::NONE);
 }
 
 #[test]
@@ -96,10 +99,10 @@ fn parameters_go_by_their_chat_completions_names() {
         "temperature": 0.5, "top_k": 3, "metadata": {"user_id": "u"}, "service_tier": "auto",
     });
     let request = scanned(&extra);
-    assert_eq!(request.facts().parameters, ["stop", "tool_choice", "parallel_tool_calls", "response_format"]);
-    assert_eq!(request.facts().effort, Some(Effort::Low));
+    assert_eq!(request.facts().demand.parameters, ["stop", "tool_choice", "parallel_tool_calls", "response_format"]);
+    assert_eq!(request.facts().demand.effort, Some(Effort::Low));
     let lax = json!({"stop_sequences": [], "tool_choice": {"type": "auto", "disable_parallel_tool_use": false}});
-    assert!(scanned(&lax).facts().parameters.is_empty());
+    assert!(scanned(&lax).facts().demand.parameters.is_empty());
 }
 
 #[test]
@@ -111,7 +114,7 @@ fn d76_a_budget_stands_for_an_effort() {
         (json!({"type": "adaptive"}), None),
         (json!({"type": "disabled"}), Some(Effort::None)),
     ] {
-        assert_eq!(scanned(&json!({"thinking": thinking})).facts().effort, effort, "{thinking}");
+        assert_eq!(scanned(&json!({"thinking": thinking})).facts().demand.effort, effort, "{thinking}");
     }
 }
 

@@ -110,7 +110,7 @@ fn d24_only_the_allowed_functions_are_sent() {
 
 #[test]
 fn d18_d23_d29_tools_and_schemas_are_written_as_they_came() {
-    let schema = r#"{"type":"object","properties":{"b":{"maximum":1.0},"a":{"minimum":12345678901234567890123}}}"#;
+    let schema = r#"{"type":"object","properties":{"b":{"maximum":1.0},"a":{"minimum":12345678901234567890123}},"required":["b","a"],"additionalProperties":false}"#;
     let conversation = Conversation {
         tools: vec![Tool { description: Some("d".into()), schema: Some(raw(schema)), strict: Some(true), ..tool("f") }],
         tool_choice: ToolChoice::Required,

@@ -70,12 +70,15 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         .prop_map(|(begun, rest)| std::iter::once(begun).chain(rest.into_iter().flatten()).collect())
 }
 
+/// A schema that may be strict.
+const CLOSED: &str = r#"{"type":"object","properties":{"z":{"maximum":1e3},"a":{"b":1.50}},"required":["a","z"],"additionalProperties":false}"#;
+
 fn tools() -> impl Strategy<Value = (Vec<Tool>, ToolChoice, Option<bool>)> {
     let tool = (name(), prop::option::of(word()), any::<bool>(), prop::option::of(any::<bool>())).prop_map(
         |(name, description, has_schema, strict)| Tool {
             name,
             description,
-            schema: has_schema.then(|| raw(r#"{"type":"object","properties":{"z":{"maximum":1e3},"a":{}}}"#)),
+            schema: has_schema.then(|| raw(CLOSED)),
             strict,
         },
     );
@@ -99,7 +102,7 @@ fn format() -> impl Strategy<Value = ResponseFormat> {
         Just(()).prop_map(|()| ResponseFormat::Text),
         Just(()).prop_map(|()| ResponseFormat::JsonObject),
         (name(), prop::option::of(word()), prop::option::of(any::<bool>())).prop_map(|(name, description, strict)| {
-            ResponseFormat::JsonSchema { name, description, schema: raw(r#"{"type":"object","b":1.50,"a":0}"#), strict }
+            ResponseFormat::JsonSchema { name, description, schema: raw(CLOSED), strict }
         }),
     ]
 }
