@@ -186,7 +186,7 @@ mod tests {
     use crate::money::{Rate, Rates};
     use crate::routing::choice::{Scored, Standing};
     use crate::routing::decision::Basis;
-    use crate::routing::digest::{ClientDialect, Digest, Requested};
+    use crate::routing::digest::{ClientDialect, Demand, Digest, Requested};
     use crate::routing::preferences::Preferences;
     use crate::routing::signals::{Features, Signals};
 

@@ -15,7 +15,7 @@ use aipipe_actors::provider::health::CallReport;
 use aipipe_actors::provider::{self, Grant, Provider};
 use aipipe_actors::routing::complexity::Weights;
 use aipipe_actors::routing::conversation::Turn;
-use aipipe_actors::routing::digest::{ClientDialect, Digest, PromptKey, Requested};
+use aipipe_actors::routing::digest::{ClientDialect, Demand, Digest, PromptKey, Requested};
 use aipipe_actors::routing::preferences::Preferences;
 use aipipe_actors::routing::signals::Features;
 use aipipe_actors::runtime::{Address, CallError, Leaf, Roster, System};
