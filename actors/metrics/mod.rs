@@ -57,7 +57,7 @@ pub struct Percentiles {
 }
 
 /// What happened at one provider or with one model.
-#[derive(Debug, Default, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Aggregate {
     /// Requests ended.
     pub requests: u64,
@@ -74,6 +74,13 @@ pub struct Aggregate {
     /// By model; empty for a model.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, Aggregate>,
+}
+
+/// Nothing.
+impl Default for Aggregate {
+    fn default() -> Self {
+        Series::default().aggregate()
+    }
 }
 
 /// What was last published.

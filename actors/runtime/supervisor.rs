@@ -226,6 +226,8 @@ struct Watch {
 #[derive(Default)]
 struct Record {
     running: Option<ActorCell>,
+    /// Whose incarnation that is.
+    child: Option<Arc<dyn Child>>,
     started: Option<Instant>,
     strikes: u32,
     end: End,
@@ -304,12 +306,20 @@ impl Watch {
 
     async fn start(&mut self, myself: &ActorRef<Order>, child: &Arc<dyn Child>) {
         let record = self.records.entry(child.name().to_owned()).or_default();
-        if record.running.is_some() {
-            if record.end == End::Forget {
+        if let Some(running) = &record.running {
+            // Another child may have taken the name: whoever started the former one left before it could be used.
+            let is_other =
+                record.child.as_ref().is_some_and(|of| !std::ptr::addr_eq(Arc::as_ptr(of), Arc::as_ptr(child)));
+            if is_other && record.end == End::Restart {
+                // An actor that has just ended cannot be drained; its end is on the way to us.
+                let _ = running.drain();
+            }
+            if is_other || record.end == End::Forget {
                 record.end = End::Replace;
             }
             return;
         }
+        record.child = Some(child.clone());
         match child.spawn(myself.get_cell()).await {
             Ok(cell) => {
                 self.names.insert(cell.get_id(), child.name().to_owned());

@@ -198,7 +198,7 @@ impl Account {
         }
         books.held += amount;
         let admitted = books.day.unwrap_or(today);
-        Ok(Reservation { account: self.clone(), amount, admitted })
+        Ok(Reservation { account: self.clone(), amount, admitted, at: now })
     }
 
     /// What the limits by the minute still allow.
@@ -271,12 +271,18 @@ pub struct Reservation {
     account: Arc<Account>,
     amount: NanoUsd,
     admitted: Date,
+    at: Timestamp,
 }
 
 impl Reservation {
     /// What is held.
     pub fn amount(&self) -> NanoUsd {
         self.amount
+    }
+
+    /// When it was made: the budget period that the request counts in.
+    pub fn at(&self) -> Timestamp {
+        self.at
     }
 
     /// Joins another attempt's reservation to this one: both stay held until the request is settled.

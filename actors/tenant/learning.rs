@@ -66,19 +66,22 @@ impl Learning {
         self.change((provider, model), task, now, |evidence| evidence.note(verdict, now));
     }
 
-    /// Somebody judged an answer of a model, with a score in 0..=1; `replaced` is what was counted of the same answer before, and when.
+    /// Somebody judged an answer of a model, with a score in 0..=1, or one that does not count; `replaced` is what was counted of the same
+    /// answer before, and when.
     pub fn judge(
         &self,
         (provider, model): (&ProviderId, &ModelId),
         task: Task,
-        (score, replaced): (f64, Option<(f64, Timestamp)>),
+        (score, replaced): (Option<f64>, Option<(f64, Timestamp)>),
         now: Timestamp,
     ) {
         self.change((provider, model), task, now, |evidence| {
             if let Some((before, said)) = replaced {
                 evidence.withdraw(before, said, now);
             }
-            evidence.judge(score, now);
+            if let Some(score) = score {
+                evidence.judge(score, now);
+            }
         });
     }
 

@@ -60,7 +60,7 @@ const circuit = name => {
   const [kind, text] = CIRCUIT[name] ?? ["", "off"];
   return [name ?? "off", () => state(kind, text)];
 };
-const calls = of => of ? [count(of.calls), count(of.failures), `${count(of.failures_last_minute)} of ${count(of.calls_last_minute)}`] : ["–", "–", "–"];
+const calls = of => of ? [count(of.calls), count(of.failures), `${count(of.failures_last_minute)} / ${count(of.calls_last_minute)}`] : ["–", "–", "–"];
 const ranks = of => of?.samples ? [ms(of.p50), ms(of.p95), ms(of.p99), count(of.samples)] : ["–", "–", "–", of ? "0" : "–"];
 
 function providers({ providers: all, metrics }) {

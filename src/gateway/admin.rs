@@ -20,18 +20,26 @@ impl Gateway {
     /// [`Refusal`] where there are as many tenants as may be, or the change cannot be kept.
     pub async fn set_tenant(&self, tenant: &TenantId, policy: Policy) -> Result<TenantRecord, Refusal> {
         let _one_at_a_time = self.changing.lock().await;
+        self.settle(tenant, policy).await
+    }
+
+    async fn settle(&self, tenant: &TenantId, policy: Policy) -> Result<TenantRecord, Refusal> {
         self.make_room(tenant)?;
         let record = self.store.put_tenant(tenant, policy).await.map_err(failed)?;
         self.take_over(tenant).await?;
         Ok(record)
     }
 
-    /// Creates a tenant of which nothing is settled.
+    /// Creates a tenant of which nothing is settled, unless somebody has created it meanwhile.
     ///
     /// # Errors
     /// As [`Self::set_tenant`].
     pub async fn create_tenant(&self, tenant: &TenantId) -> Result<(), Refusal> {
-        self.set_tenant(tenant, Policy::default()).await.map(drop)
+        let _one_at_a_time = self.changing.lock().await;
+        if self.directory.knows(tenant) {
+            return Ok(());
+        }
+        self.settle(tenant, Policy::default()).await.map(drop)
     }
 
     /// Sets or removes provider keys of a tenant, and creates it if need be. Answers that were cached or are being made end with a key
@@ -46,12 +54,13 @@ impl Gateway {
     ) -> Result<Vec<KeyInfo>, Refusal> {
         let _one_at_a_time = self.changing.lock().await;
         self.make_room(tenant)?;
+        let providers: Vec<ProviderId> = keys.iter().map(|(provider, _)| provider.clone()).collect();
         let infos = self.store.put_keys(tenant, keys).await.map_err(failed)?;
-        self.take_over(tenant).await?;
+        let taken_over = self.take_over(tenant).await;
         if let Some(live) = self.directory.if_live(tenant) {
-            live.estate.answers.clear();
+            live.keys_changed(&providers);
         }
-        Ok(infos)
+        taken_over.map(|()| infos)
     }
 
     /// Removes a tenant with its keys, tokens and cached answers; `false` where there was none.

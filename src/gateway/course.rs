@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aipipe_actors::catalogue::{Capability, Model};
-use aipipe_actors::fault::Fault;
+use aipipe_actors::fault::{Blame, Fault, cool_down};
 use aipipe_actors::identity::{ModelId, ProviderId, RequestId};
 use aipipe_actors::ledger::{Attempt, CacheUse, Closing, Issued, LedgerUnavailable, Opening, Outcome, Raise, Role};
 use aipipe_actors::money::{NanoUsd, Rates, Tokens};
@@ -20,6 +20,7 @@ use aipipe_actors::routing::decision::Decision;
 use aipipe_actors::routing::digest::Digest;
 use aipipe_actors::routing::evidence::Verdict;
 use aipipe_actors::tenant::account::{Admission, Reservation};
+use aipipe_actors::tenant::cooling::CoolDown;
 use aipipe_actors::tenant::hedging::Allowed;
 use aipipe_actors::tenant::shadow::Rehearsal;
 use jiff::Timestamp;
@@ -77,6 +78,8 @@ pub struct Course {
     tenant: Arc<Live>,
     digest: Arc<Digest>,
     arrival: Arrival,
+    /// When its tenant was there: a later one of the same name is another.
+    known_at: Timestamp,
     decision: Option<Arc<Decision>>,
     cache: CacheUse,
     /// Whether the journal has the request.
@@ -110,6 +113,7 @@ impl Course {
         (presence, buffered): (Presence, Held),
     ) -> Self {
         Self {
+            known_at: gateway.clock.now(),
             gateway,
             tenant,
             cache: if digest.cache_key.is_some() { CacheUse::Miss } else { CacheUse::Off },
@@ -227,15 +231,21 @@ impl Course {
             });
         }
         let rates = model.rates.unwrap_or_default();
-        self.gateway.ledger.open(&self.opening((&model.provider, &model.id), rates, reserved))
+        let at = self.held.as_ref().map_or(self.arrival.at, Reservation::at);
+        self.gateway.ledger.open(&self.opening((&model.provider, &model.id), rates, (reserved, at)))
     }
 
-    fn opening(&self, (provider, model): (&ProviderId, &ModelId), rates: Rates, reserved: NanoUsd) -> Opening {
+    fn opening(
+        &self,
+        (provider, model): (&ProviderId, &ModelId),
+        rates: Rates,
+        (reserved, at): (NanoUsd, Timestamp),
+    ) -> Opening {
         let decision = self.decision.as_deref();
         Opening {
             request_id: self.digest.request_id,
             tenant: self.tenant.id.clone(),
-            at: self.arrival.at,
+            at,
             dialect: self.digest.dialect.as_str().to_owned(),
             requested: self.digest.requested_text.clone(),
             complexity: decision.map_or(0.0, |decision| decision.complexity),
@@ -289,10 +299,24 @@ impl Course {
             Some(_) if self.digest.demand.stream => Outcome::Truncated,
             _ => Outcome::Failed,
         };
+        self.cool(meter, failure);
         if failure.fault == Fault::ContentPolicy {
             self.learn((&failure.model.provider, &failure.model.id), Verdict::Refused);
         }
         self.end_call(meter, outcome, Some((failure.fault, failure.noted())));
+    }
+
+    /// What the provider said of the tenant's key: others of its requests leave it alone for a while.
+    fn cool(&self, meter: &Meter, failure: &Failure) {
+        let (provider, model) = (&failure.model.provider, &failure.model.id);
+        let model = match failure.fault.consequence().blame {
+            Blame::Key => None,
+            Blame::KeyAndModel => Some(model.clone()),
+            Blame::Nobody | Blame::Model | Blame::Provider => return,
+        };
+        let until = Instant::now() + cool_down(failure.fault, failure.retry_after);
+        let wait = CoolDown { until, fault: failure.fault };
+        self.tenant.estate.cooling.wait(provider.clone(), model, wait, meter.started());
     }
 
     /// A call succeeded: the whole answer is here, and has this form.
@@ -392,16 +416,17 @@ impl Course {
     /// Written down before the client has the end of its answer, so that it may name these at once.
     fn keep_issued(&self, meter: &Meter) {
         let hashes = meter.take_issued();
-        if hashes.is_empty() {
+        let provider = meter.model().provider.clone();
+        // What was made with a key that was replaced is nobody's.
+        if hashes.is_empty() || self.tenant.estate.cooling.is_former(&provider, meter.started()) {
             return;
         }
-        let provider = meter.model().provider.clone();
         self.gateway.ledger.issue(&Issued {
             request_id: self.digest.request_id,
             tenant: self.tenant.id.clone(),
             key: self.tenant.key_hash(&provider),
             provider,
-            at: self.arrival.at,
+            at: self.known_at,
             hashes,
         });
     }

@@ -55,8 +55,10 @@ impl Gateway {
     ) -> Result<Option<Judged>, StoreError> {
         let counted = tenant.estate.policy.load().learning;
         let judged = self.store.feedback(&tenant.id, id, Feedback { score, comment, counted }).await?;
-        if let Some(judged) = judged.as_ref().filter(|judged| counted && judged.answered) {
+        if let Some(judged) = judged.as_ref().filter(|judged| judged.answered && (counted || judged.replaced.is_some()))
+        {
             let model = (&judged.provider, &judged.model);
+            let score = counted.then_some(score);
             tenant.estate.learning.judge(model, judged.task, (score, judged.replaced), self.clock.now());
         }
         Ok(judged)

@@ -67,7 +67,11 @@ impl Gateway {
         let Body { bytes: body, held } = body;
         let setup = self.setup.load_full();
         let surface = surface(label.dialect);
-        let request = surface.scan(&body, &addressed)?;
+        let rejected = |refusal| {
+            self.meters.rejected(Some(&tenant.id));
+            refusal
+        };
+        let request = surface.scan(&body, &addressed).map_err(Refusal::from).map_err(rejected)?;
         if let Some(span) = &span
             && setup.config.telemetry.content
             && tenant.estate.policy.load().telemetry_content
@@ -75,8 +79,9 @@ impl Gateway {
             span.keep_content(|| request.decode().ok().map(|decoded| decoded.conversation));
         }
         let along = label.along.clone();
-        let holdings = self.holdings(&tenant, request.facts()).await?;
-        let digest = Arc::new(prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings)?);
+        let holdings = self.holdings(&tenant, request.facts()).await.map_err(rejected)?;
+        let digest = prepare::digest(&*request, label, &setup, &self.prompt_hasher, &holdings).map_err(rejected)?;
+        let digest = Arc::new(digest);
         let understudy = Understudy::of(&tenant, &digest, &*request, &body, &addressed);
         let rehearsal = understudy.as_ref().map(|understudy| understudy.rehearsal().clone());
         let total = setup.config.reliability.total_timeout;
@@ -141,10 +146,9 @@ impl<'a> Journey<'a> {
     async fn travel(&mut self, course: &mut Option<Course>) -> Result<Answered, Refusal> {
         let result = self.advance(course).await;
         if let (Err(refusal), Some(course)) = (&result, course) {
-            let shared = self
-                .failure
-                .as_ref()
-                .is_some_and(|refused| matches!(refused, Refused::Failed(failure) if failure.is_about_the_request()));
+            // What a provider says of the request itself holds for everybody who sent the same; what stopped this one else does not.
+            let shared = matches!(&self.failure, Some(Refused::Failed(failure))
+                if failure.is_about_the_request() && *refusal == Refusal::failed(failure));
             if let Some(leader) = self.leader.take().filter(|_| shared) {
                 leader.land(Landing::Refused(Arc::new(refusal.shared())));
             }

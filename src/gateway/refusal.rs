@@ -20,7 +20,7 @@ use crate::dialects::translate::{ClientError, InvalidRequest};
 const USUAL_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a request gets no answer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// HTTP status.
     pub status: StatusCode,
@@ -172,7 +172,7 @@ impl Refusal {
                 "unknown_tenant",
                 "there is no tenant of this name; the operator creates it with PUT /admin/tenants/{id}",
             ),
-            TenantError::TooMany => Self { retry_after: Some(USUAL_WAIT), ..Self::tenant_overloaded() },
+            TenantError::TooMany => Self::overloaded("too many tenants are active"),
             TenantError::Store(error) => {
                 tracing::error!(%error, "a tenant cannot be loaded");
                 Self::unavailable("the tenant cannot be loaded; the operator's log says why")

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aipipe_actors::catalogue::Model;
-use aipipe_actors::fault::{Blame, Failover, Fault, Retry, cool_down};
+use aipipe_actors::fault::{Failover, Fault, Retry};
 use aipipe_actors::identity::{ModelId, ProviderId};
 use aipipe_actors::provider::{Grant, Refusal as ProviderRefusal, Ticket};
 use aipipe_actors::routing::decision::{Decision, Reason};
 use aipipe_actors::routing::digest::Digest;
 use aipipe_actors::routing::evidence::Verdict;
 use aipipe_actors::runtime::CallError;
-use aipipe_actors::tenant::cooling::CoolDown;
 use aipipe_actors::tenant::shadow::Rehearsal;
 use aipipe_actors::tenant::{Message, Passed, Question, Reply, Stage};
 use http::StatusCode;
@@ -96,22 +95,11 @@ impl Search {
         self.passed.push(Passed { provider: model.provider.clone(), model: Some(model.id.clone()), reason });
     }
 
-    /// An attempt failed: who is left alone because of it.
+    /// An attempt failed: whom this request asks no more.
     pub fn failed(&mut self, failure: &Failure) {
-        let consequence = failure.fault.consequence();
-        let (provider, model) = (&failure.model.provider, &failure.model.id);
-        let cooled = match consequence.blame {
-            Blame::Key => Some(None),
-            Blame::KeyAndModel => Some(Some(model.clone())),
-            Blame::Nobody | Blame::Model | Blame::Provider => None,
-        };
-        if let Some(cooled) = cooled {
-            let until = Instant::now() + cool_down(failure.fault, failure.retry_after);
-            let wait = CoolDown { until, fault: failure.fault };
-            self.tenant.estate.cooling.wait(provider.clone(), cooled, wait);
-        }
-        if consequence.failover == Failover::Provider {
-            self.passed.push(Passed { provider: provider.clone(), model: None, reason: Reason::Excluded });
+        if failure.fault.consequence().failover == Failover::Provider {
+            let provider = failure.model.provider.clone();
+            self.passed.push(Passed { provider, model: None, reason: Reason::Excluded });
         }
         self.pass_over(&failure.model, Reason::Excluded);
     }

@@ -54,6 +54,9 @@ pub enum TenantError {
     Store(#[from] StoreError),
 }
 
+/// The key to present at each provider.
+type Keyring = HashMap<ProviderId, SecretString>;
+
 /// A live tenant.
 pub struct Live {
     /// Its name.
@@ -62,7 +65,7 @@ pub struct Live {
     pub address: Address<Message>,
     /// What outlives its actor.
     pub estate: Arc<Estate>,
-    keys: ArcSwap<HashMap<ProviderId, SecretString>>,
+    keys: ArcSwap<Keyring>,
     /// Room for what is asked about kept answers, which waits for a provider outside the gates of requests.
     pub errands: Semaphore,
     /// Room for calls of its second policy's models.
@@ -87,6 +90,19 @@ impl Live {
     /// The hash of that key: what a provider has, it has for one account.
     pub fn key_hash(&self, provider: &ProviderId) -> IssuedHash {
         issued::hash(self.keys.load().get(provider).map_or("", ExposeSecret::expose_secret))
+    }
+
+    /// Keys took others' places, or were given anew: they wait for nothing, and what was cached with the former ones goes.
+    pub(super) fn keys_changed<'p>(&self, providers: impl IntoIterator<Item = &'p ProviderId>) {
+        let now = Instant::now();
+        let mut any = false;
+        for provider in providers {
+            self.estate.cooling.key_changed(provider, now);
+            any = true;
+        }
+        if any {
+            self.estate.answers.clear();
+        }
     }
 
     fn is_idle(&self, now: i64) -> bool {
@@ -256,12 +272,15 @@ impl Directory {
         let tenant = &live.id;
         let policy = store.tenant(tenant).await?.map(|record| record.policy).unwrap_or_default();
         let keys = keyring(tenant, &policy, store, config).await?;
-        live.estate.reachable.store(Arc::new(reachable(&keys, tenant, &policy, config)));
+        let reachable = reachable(&keys, tenant, &policy, config);
+        let (before, keys) = (live.keys.load_full(), Arc::new(keys));
+        // The keys first: who is reachable has one.
+        live.keys.store(keys.clone());
+        live.estate.reachable.store(Arc::new(reachable));
         live.estate.policy.store(Arc::new(policy));
-        for provider in config.providers.iter() {
-            live.estate.cooling.forget(&provider.id);
-        }
-        live.keys.store(Arc::new(keys));
+        let key = |ring: &Keyring, provider: &ProviderId| ring.get(provider).map(|key| key.expose_secret().to_owned());
+        let providers: HashSet<&ProviderId> = before.keys().chain(keys.keys()).collect();
+        live.keys_changed(providers.into_iter().filter(|id| key(&before, id) != key(&keys, id)));
         live.version.store(version, Ordering::SeqCst);
         if slot.removed.load(Ordering::SeqCst) {
             self.dismiss(slot, live);
@@ -385,12 +404,7 @@ pub fn uses_operator_keys(tenant: &TenantId, policy: &Policy) -> bool {
 }
 
 /// The keys that a tenant may use: its own, which win, and the operator's where it may.
-async fn keyring(
-    tenant: &TenantId,
-    policy: &Policy,
-    store: &Store,
-    config: &Config,
-) -> Result<HashMap<ProviderId, SecretString>, StoreError> {
+async fn keyring(tenant: &TenantId, policy: &Policy, store: &Store, config: &Config) -> Result<Keyring, StoreError> {
     let mut keys = HashMap::new();
     if uses_operator_keys(tenant, policy) {
         let operators =
@@ -402,12 +416,7 @@ async fn keyring(
 }
 
 /// The providers that a tenant can reach: those with a key, and for tenants of the operator's keys those that need none.
-fn reachable(
-    keys: &HashMap<ProviderId, SecretString>,
-    tenant: &TenantId,
-    policy: &Policy,
-    config: &Config,
-) -> HashSet<ProviderId> {
+fn reachable(keys: &Keyring, tenant: &TenantId, policy: &Policy, config: &Config) -> HashSet<ProviderId> {
     let keyless = |provider: &&ProviderConfig| !provider.needs_key() && uses_operator_keys(tenant, policy);
     let open = config.providers.iter().filter(keyless).map(|provider| provider.id.clone());
     keys.keys().cloned().chain(open).collect()

@@ -124,8 +124,9 @@ impl Tokens {
     /// Where the change cannot be kept.
     pub(super) async fn revoke(&self, tenant: &TenantId, id: &str, store: &Store) -> Result<bool, StoreError> {
         let removed = store.delete_token(tenant, id).await?;
-        if removed {
-            self.write().remove(id);
+        let mut all = self.write();
+        if all.get(id).is_some_and(|known| known.record.tenant == *tenant) {
+            all.remove(id);
         }
         Ok(removed)
     }

@@ -20,8 +20,10 @@ const TOO_LONG: [&str; 9] = [
     "context window exceeds",
 ];
 /// Words that say that the model is not served.
-const NO_MODEL: [&str; 5] =
-    ["model not found", "not a valid model id", "does not exist", "model_not_found", "unknown model"];
+const NO_MODEL: [&str; 4] = ["model not found", "not a valid model id", "model_not_found", "unknown model"];
+/// Words of a 404 that is about something the request names, not about the model (OpenAI, Anthropic, Gemini).
+const NO_SUCH_THING: [&str; 5] =
+    ["previous_response_not_found", "with id", "no such file", "file not found", "cachedcontent not found"];
 /// Codes and words that say that money or quota has run out, whatever the status.
 const NO_MONEY: [&str; 8] = [
     "insufficient_quota",
@@ -42,7 +44,8 @@ const NO_CAPACITY: [&str; 2] = ["engine_overloaded", "overloaded_error"];
 /// The class of a provider's error.
 pub fn provider_error(error: &ProviderError) -> Fault {
     let code = error.code.as_deref().unwrap_or_default().to_ascii_lowercase();
-    let message = error.message.to_ascii_lowercase();
+    // Of spelling, not of content.
+    let message = error.message.to_ascii_lowercase().replace("case-sensitive", "").replace("case sensitive", "");
     let says = |words: &[&str]| words.iter().any(|word| code.contains(word) || message.contains(word));
     match error.status {
         StatusCode::UNAUTHORIZED => Fault::Key,
@@ -50,6 +53,7 @@ pub fn provider_error(error: &ProviderError) -> Fault {
         StatusCode::FORBIDDEN if says(&MODERATED) => Fault::ContentPolicy,
         StatusCode::FORBIDDEN if says(&NO_MONEY) => Fault::Quota,
         StatusCode::FORBIDDEN => Fault::Key,
+        StatusCode::NOT_FOUND if says(&NO_SUCH_THING) && !message.contains("model") => Fault::Request,
         StatusCode::NOT_FOUND => Fault::ModelMissing,
         StatusCode::TOO_MANY_REQUESTS if says(&NO_MONEY) => Fault::Quota,
         StatusCode::TOO_MANY_REQUESTS if says(&NO_CAPACITY) => Fault::Overloaded,
@@ -61,7 +65,9 @@ pub fn provider_error(error: &ProviderError) -> Fault {
             () if says(&WRONG_KEY) => Fault::Key,
             () if says(&NO_MONEY) => Fault::Quota,
             () if says(&MODERATED) => Fault::ContentPolicy,
-            () if says(&NO_MODEL) => Fault::ModelMissing,
+            () if says(&NO_MODEL) || (message.contains("model") && message.contains("does not exist")) => {
+                Fault::ModelMissing
+            }
             () => Fault::Request,
         },
         StatusCode::SERVICE_UNAVAILABLE => Fault::Overloaded,
@@ -93,6 +99,10 @@ mod tests {
             (400, "", "invalid params, context window exceeds limit (2013)", Fault::ContextLength),
             (400, "", "foo is not a valid model ID", Fault::ModelMissing),
             (404, "not_found_error", "model: nope", Fault::ModelMissing),
+            (404, "", "Item with id 'rs_1' not found.", Fault::Request),
+            (400, "", "The model `nope` does not exist", Fault::ModelMissing),
+            (400, "", "The column does not exist in the schema", Fault::Request),
+            (400, "", "names of functions are case-sensitive", Fault::Request),
             (403, "", "Input flagged by moderation", Fault::ContentPolicy),
             (403, "PERMISSION_DENIED", "caller lacks permission", Fault::Key),
             (400, "invalid_request_error", "max_tokens: Field required", Fault::Request),

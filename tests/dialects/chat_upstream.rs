@@ -296,8 +296,15 @@ fn every_recorded_request_is_written_as_it_was_meant() {
         given.settings.top_k = None;
         match upstream("openai").encode_request(&given, &model) {
             Ok(encoded) => {
-                assert_eq!(encoded.dropped, [""; 0], "{name}");
                 let read = decode_request(&scan(&encoded.body).unwrap()).unwrap().conversation;
+                // What another provider took as strict and OpenAI does not is named.
+                let was_open = given.tools.iter().zip(&read.tools).any(|(given, read)| given.strict != read.strict);
+                let named: &[&str] = if was_open { &["tools.strict"] } else { &[] };
+                assert_eq!(encoded.dropped, named, "{name}");
+                if was_open {
+                    assert_eq!(exchange.provider, "openrouter", "{name}");
+                    given.tools.iter_mut().for_each(|tool| tool.strict = None);
+                }
                 assert_eq!(format!("{read:?}"), format!("{given:?}"), "{name}");
                 same += 1;
             }

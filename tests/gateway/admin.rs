@@ -1,5 +1,6 @@
 //! The operator's API: conditions of changes, pages and filters, figures over time, the live view, and its own description.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aipipe::simulator::{Behaviour, Provider};
@@ -223,7 +224,7 @@ async fn a_circuit_on_trial_is_recovering_and_its_trouble_began_when_it_opened_f
     assert_eq!((&trial["subject"], &trial["since"]), (&json!(MODEL), &open["since"]), "{trial}");
     let doing = trial["doing"].as_str().unwrap();
     assert!(doing.contains("one call at a time") && doing.contains("the next request is the probe"), "{doing}");
-    assert!(doing.contains("by up to 20 s"), "{doing}");
+    assert!(doing.contains("up to 20 s"), "{doing}");
     assert_eq!(bench.shown("/admin/providers/openai").await["models"]["gpt-4o-mini"]["failed_probes"], 1);
 
     bench.simulator.script(Provider::OpenAi, Behaviour::default());
@@ -319,13 +320,19 @@ async fn the_description_names_every_endpoint_and_describes_what_they_answer() {
     let document = bench.shown("/admin/openapi.json").await;
     let paths = document["paths"].as_object().unwrap();
     let off = without_admin().await;
+    let mut ids = BTreeSet::new();
     for (path, methods) in paths {
         let filled = path
             .replace("{id}", "none")
             .replace("{name}", "none")
             .replace("{token}", "none")
             .replace("{file}", "app.js");
-        for method in methods.as_object().unwrap().keys() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id.to_owned()), "{method} {path}: {id} is another's id");
+            for (status, answer) in operation["responses"].as_object().unwrap() {
+                assert!(!answer["description"].as_str().unwrap_or_default().is_empty(), "{method} {path} {status}");
+            }
             let call = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let answer = bench.admin(call.clone(), &filled).send().await.unwrap();
             assert_eq!(answer.headers()["cache-control"], "no-store", "{method} {path}");
@@ -432,5 +439,27 @@ fn fits(document: &Value, schema: &Value, value: &Value, place: &str) {
             (Value::Null, other) => fits(document, other, member, &place),
             (described, _) => fits(document, described, member, &place),
         }
+    }
+}
+
+#[tokio::test]
+async fn only_an_object_sets_a_tenant() {
+    let bench = Bench::start().await;
+    bench.put_tenant("acme", &json!({"budget_usd": "20"})).await;
+    for body in ["[]", "[true]", "null", "", "\"x\"", "{\"budget_usd\": \"20\""] {
+        let set = bench.admin(Method::PUT, "/admin/tenants/acme").body(body).send().await.unwrap();
+        let refused = Answer::read(set).await;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_request"), "{body}: {}", refused.text);
+    }
+    assert_eq!(bench.shown("/admin/tenants/acme").await["budget_usd"], "20.000000000");
+}
+
+#[tokio::test]
+async fn what_nobody_was_asked_has_cost_nothing() {
+    let bench = Bench::start().await;
+    let shown = bench.shown("/admin/metrics").await;
+    let providers = shown["providers"].as_object().unwrap().values();
+    for aggregate in providers.chain([&shown["total"]]) {
+        assert_eq!(aggregate["cost_usd"], "0.000000000", "{aggregate}");
     }
 }

@@ -26,7 +26,7 @@ async fn a_circuit_on_trial_is_no_all_is_well() {
     let calls = bench.shown("/admin/providers/openai").await["reach"]["calls"].as_u64().unwrap();
     let row = "[...document.querySelectorAll('#latency-rows tr')].find(row => row.textContent.startsWith('openai'))";
     let cells = browser.value(&format!("[...{row}.children].slice(12, 15).map(cell => cell.textContent)")).await;
-    assert_eq!(cells, serde_json::json!([format!("{calls}"), format!("{calls}"), format!("{calls} of {calls}")]));
+    assert_eq!(cells, serde_json::json!([format!("{calls}"), format!("{calls}"), format!("{calls} / {calls}")]));
     browser.close().await;
 }
 

@@ -41,7 +41,8 @@ async fn every_fault_before_the_first_byte_goes_to_the_next_candidate() {
         for body in [with_fallback(ask(FIRST, "Hello")), with_fallback(ask_stream(FIRST, "Hello"))] {
             bench.gateway.directory.all_live().iter().for_each(|live| {
                 // Each request finds the key as fresh as the first did.
-                live.estate.cooling.forget(&aipipe_actors::identity::ProviderId::parse("openai").unwrap());
+                let openai = aipipe_actors::identity::ProviderId::parse("openai").unwrap();
+                live.estate.cooling.key_changed(&openai, tokio::time::Instant::now());
             });
             let answer = Answer::read(bench.chat(&body).send().await.unwrap()).await;
             assert_eq!(answer.status, 200, "{behaviour:?}: {}", answer.text);

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Bench, Setting, model};
+use crate::wire::{Then, Wire, unframed};
 
 /// Providers that offer Responses themselves.
 const NATIVE: [Provider; 3] = [Provider::OpenAi, Provider::Xai, Provider::OpenRouter];
@@ -418,5 +419,39 @@ async fn answers_are_cached_for_their_own_tenant() {
         // The answer tells them back, so that they make another answer.
         let told = json!({"model": name, "input": "What is a mutex?", "metadata": {"a": "b"}});
         assert_eq!(bench.respond(&told).await.ok().json()["metadata"]["a"], "b", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn d162_d163_an_error_event_is_told_by_what_it_says_wherever_it_says_it() {
+    let created = r#"{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","status":"in_progress","output":[]}}"#;
+    let within = |code: &str| {
+        format!(r#"{{"type":"error","sequence_number":1,"error":{{"code":"{code}","message":"so it is"}}}}"#)
+    };
+    let itself = |code: &str| {
+        format!(r#"{{"type":"error","sequence_number":1,"code":"{code}","message":"so it is","param":null}}"#)
+    };
+    let failed = |code: &str| {
+        format!(
+            r#"{{"type":"response.failed","sequence_number":1,"response":{{"id":"resp_1","status":"failed","output":[],"error":{{"code":"{code}","message":"so it is"}}}}}}"#
+        )
+    };
+    let shapes: [&dyn Fn(&str) -> String; 3] = [&within, &itself, &failed];
+    for (code, status, told) in [
+        ("rate_limit_exceeded", 429, "rate_limited"),
+        ("insufficient_quota", 502, "upstream_error"),
+        ("context_length_exceeded", 400, "context_length_exceeded"),
+        ("server_error", 502, "upstream_error"),
+    ] {
+        for shape in shapes {
+            let said = format!("data: {created}\n\ndata: {}\n\n", shape(code));
+            let wire = Wire::start(unframed("200 OK", "content-type: text/event-stream\r\n", &said), Then::Close).await;
+            let environment = [("AIPIPE_OPENAI_BASE_URL", wire.url())];
+            let bench = Bench::with(Setting { environment: &environment, ..Setting::default() }).await;
+            let body = json!({"model": model(Provider::OpenAi), "input": "Hello", "stream": true});
+            let answer = bench.respond(&body).await;
+            assert_eq!((answer.status, answer.code().as_str()), (status, told), "{said}: {}", answer.text);
+            assert!(answer.message().contains("so it is"), "{}", answer.text);
+        }
     }
 }

@@ -148,7 +148,7 @@ fn providers_of(overview: &Overview) -> Table<'static> {
         ])
     });
     let widths = [10, 6, 3, 4, 6, 4, 4, 5, 7].map(Constraint::Length);
-    let heading = ["provider", "circuit"].map(Line::from).into_iter();
+    let heading = ["provider", "state"].map(Line::from).into_iter();
     let heading = heading.chain(["fly", "wait", "calls", "fail", "1min", "p95", "USD"].map(right));
     Table::new(rows, widths).header(Row::new(heading).style(HEADING))
 }

@@ -52,7 +52,22 @@ pub(in crate::dialects) fn within_answer(error: &str) -> ProviderError {
         None => None,
     };
     let status = status.filter(|status| status.is_client_error() || status.is_server_error());
-    from_value(status.unwrap_or(StatusCode::BAD_GATEWAY), &json!({ "error": value }))
+    from_value(status.unwrap_or_else(|| usual_status(&value)), &json!({ "error": value }))
+}
+
+/// The status that OpenAI gives an error elsewhere, by its code or type.
+/// Source: <https://platform.openai.com/docs/guides/error-codes>.
+fn usual_status(error: &Value) -> StatusCode {
+    let names = [error.get("code"), error.get("type")];
+    let is = |names_of: &[&str]| {
+        names.iter().flatten().filter_map(|name| name.as_str()).any(|name| names_of.contains(&name))
+    };
+    match () {
+        () if is(&["rate_limit_exceeded", "insufficient_quota"]) => StatusCode::TOO_MANY_REQUESTS,
+        () if is(&["context_length_exceeded"]) => StatusCode::BAD_REQUEST,
+        () if is(&["invalid_api_key"]) => StatusCode::UNAUTHORIZED,
+        () => StatusCode::BAD_GATEWAY,
+    }
 }
 
 /// Reads MiniMax's `base_resp`; `None` where it says that all is well.

@@ -52,7 +52,7 @@ impl StreamReading for Passing {
             Ok(reading) => reading,
             Err(fault) => return malformed(format!("an event of the stream cannot be read: {fault}")),
         };
-        if let Some(error) = failure(&reading) {
+        if let Some(error) = failure(&reading, data) {
             return Seen { course: Onward::Error(error), ..Seen::default() };
         }
         self.is_named = !event.name().is_empty();
@@ -109,12 +109,15 @@ fn malformed(what: impl Into<String>) -> Seen {
     Seen { course: Onward::Malformed(Malformed(what.into())), ..Seen::default() }
 }
 
-/// The error that an event reports.
-fn failure(reading: &EventReading<'_>) -> Option<ProviderError> {
+/// The error that an event reports. OpenAI's `error` event is one itself; others hold one.
+fn failure(reading: &EventReading<'_>, data: &str) -> Option<ProviderError> {
     let response = reading.response.as_ref();
     let error = reading.error.or_else(|| response.and_then(|response| response.error));
     match reading.kind.raw() {
-        "error" | "response.failed" => Some(error.map_or_else(unexplained, within_answer)),
+        kind @ ("error" | "response.failed") => {
+            let itself = (kind == "error" && data.contains("\"message\"")).then_some(data);
+            Some(error.or(itself).map_or_else(unexplained, within_answer))
+        }
         _ => error.map(within_answer),
     }
 }

@@ -201,13 +201,13 @@ fn circuit(subject: &str, view: &HealthView, open: Severity, found: &mut Vec<Con
         }
         Circuit::HalfOpen => {
             let condition = Condition::new(Severity::Recovering, "circuit_half_open", subject);
-            let what = format!("on trial, circuit half open after {because}{tried}");
+            let what = format!("on trial, half open after {because}{tried}");
             let condition = condition.what(what).since(view.open_since);
             let probe = if view.probing { "the probe is under way" } else { "the next request is the probe" };
             let wait = view.next_cool_down.unwrap_or_default().as_secs();
             let doing = format!(
-                "tries one call at a time, all others go elsewhere: {probe}; its success closes the circuit, its failure puts off the \
-                 next by up to {wait} s"
+                "{probe}, one call at a time, and all others go elsewhere; its success closes the circuit, its failure puts off the next by \
+                 up to {wait} s"
             );
             found.push(condition.doing(doing));
         }

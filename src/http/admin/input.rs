@@ -110,8 +110,12 @@ pub(super) async fn bytes(headers: &HeaderMap, body: Body) -> Result<Bytes, Refu
     body::read(headers, body, MAX_BODY_BYTES).await
 }
 
-/// A body read as JSON.
+/// A body read as a JSON object.
 pub(super) fn json<T: DeserializeOwned>(body: &[u8], quoting: Quoting) -> Result<T, Refusal> {
+    // serde would take an array for the members in their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Refusal::invalid(None, "the body must be a JSON object"));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let message = match quoting {
             Quoting::Shown => format!("the body is not what this endpoint takes: {error}"),

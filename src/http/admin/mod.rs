@@ -26,7 +26,8 @@ mod tokens;
 
 use std::sync::Arc;
 
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::any;
 use axum::{Extension, Router};
@@ -72,12 +73,24 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
     let guard = secret::Guard::new(gateway.clone());
     // What is not there is nobody's to know without the secret.
     api.route("/admin/{*rest}", any(super::unknown))
+        .route_layer(from_fn(to_its_end))
         .route_layer(from_fn_with_state(guard, secret::check))
         .merge(dashboard)
         .route_layer(Extension(events::Watchers::new(gateway)))
         .route_layer(Extension(etag::Writes::default()))
-        .route_layer(Extension(openapi::Document::of(&document)))
+        .route_layer(Extension(openapi::Document::of(document)))
         .route_layer(map_response(not_kept))
+}
+
+/// A change that has begun is made in the store and in memory alike, even where whoever asked for it has hung up meanwhile.
+async fn to_its_end(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 /// Nothing of the operator's stays in a cache.

@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem, RefOr};
 
 const SECRET: &str = "admin_secret";
 
@@ -17,9 +17,30 @@ const SECRET: &str = "admin_secret";
 pub(super) struct Document(Arc<str>);
 
 impl Document {
-    pub(super) fn of(document: &OpenApi) -> Self {
+    pub(super) fn of(mut document: OpenApi) -> Self {
+        complete(&mut document);
         // The document is data of this program; the tests read it.
         Self(document.to_json().unwrap_or_default().into())
+    }
+}
+
+/// Adds what OpenAPI 3.1 asks of each operation: an id of its own, and a description of each answer, which is the operation's where it
+/// has none.
+fn complete(document: &mut OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        let PathItem { get, put, post, delete, .. } = item;
+        for (method, operation) in [("get", get), ("put", put), ("post", post), ("delete", delete)] {
+            let Some(operation) = operation else { continue };
+            operation.operation_id = Some(format!("{method}{}", path.replace(['{', '}'], "").replace('/', "_")));
+            let summary = operation.summary.clone().unwrap_or_default();
+            for response in operation.responses.responses.values_mut() {
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    response.description.clone_from(&summary);
+                }
+            }
+        }
     }
 }
 
