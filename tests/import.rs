@@ -149,6 +149,39 @@ fn what_has_no_counterpart_is_reported_and_no_secret_is_taken_over() {
 }
 
 #[test]
+fn what_cannot_be_read_is_reported() {
+    let yaml = r#"
+model_list:
+  - model_name: gpt-4o
+    litellm_params: {model: openai/gpt-4o, input_cost_per_token: 0.000002}
+  - model_name: nothing
+    litellm_params: {api_key: os.environ/KEY}
+  - nonsense
+  - model_name: gpt-4o-mini
+    litellm_params: {model: openai/gpt-4o-mini}
+    model_info: [1]
+litellm_settings:
+router_settings: {model_group_alias: {"mine": 4, "turbo": "gpt-4o"}}
+general_settings: "none"
+"#;
+    let (code, toml, report) = import(yaml);
+    assert_eq!(code, 0, "{report}");
+    let lines: Vec<&str> = report.lines().filter(|line| !line.starts_with("[cache]")).collect();
+    for (what, why) in [
+        ("model_list 1 (gpt-4o)", "one price without the other"),
+        ("model_list 2", "names no model"),
+        ("model_list 3", "names no model"),
+        ("model_list 4", "model_info: left out: it is no mapping"),
+        ("model_group_alias mine", "names no group"),
+        ("general_settings", "no mapping"),
+    ] {
+        assert!(lines.iter().any(|line| line.starts_with(what) && line.contains(why)), "{what}: {why}\n{report}");
+    }
+    assert_eq!(lines.len(), 6, "{report}");
+    assert!(toml.contains("turbo") && checked(&toml).0, "{toml}");
+}
+
+#[test]
 fn the_smallest_proxy_needs_nothing_but_its_catalogue() {
     let yaml = "model_list:\n- model_name: gpt-4o\n  litellm_params: {model: openai/gpt-4o}\nlitellm_settings: {cache: true}\n";
     let (code, toml, report) = import(yaml);

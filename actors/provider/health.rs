@@ -32,7 +32,7 @@ pub struct CallReport {
     pub error: String,
     /// From dispatch to the end.
     pub latency: Duration,
-    /// From dispatch to the first content.
+    /// From dispatch to the first content of a stream; a whole answer comes at its end.
     pub ttft: Option<Duration>,
     /// What it used.
     pub tokens: Tokens,
@@ -74,8 +74,8 @@ pub struct ModelHealth {
 pub struct Usual {
     /// To the end of an answer.
     pub latency: Duration,
-    /// To its first content.
-    pub ttft: Duration,
+    /// To the first content of a stream; `None` where no stream has succeeded yet.
+    pub ttft: Option<Duration>,
 }
 
 /// What is known of a provider.
@@ -142,7 +142,7 @@ pub struct HealthView {
     pub tokens: Tokens,
     /// Moving average.
     pub latency_ms: f64,
-    /// Moving average.
+    /// Moving average of streams.
     pub ttft_ms: f64,
     /// The last error.
     pub last_error: Option<LastError>,
@@ -239,7 +239,8 @@ impl Book {
     pub fn usual(&self, model: &ModelId) -> Option<Usual> {
         let health = self.models.get(model).filter(|health| health.latency_ms > 0.0)?;
         let milliseconds = |value: f64| Duration::from_secs_f64(value / 1_000.0);
-        Some(Usual { latency: milliseconds(health.latency_ms), ttft: milliseconds(health.ttft_ms) })
+        let ttft = (health.ttft_ms > 0.0).then(|| milliseconds(health.ttft_ms));
+        Some(Usual { latency: milliseconds(health.latency_ms), ttft })
     }
 
     /// Until when no call of this model may go out; `None` where one may go out now.

@@ -292,10 +292,12 @@ impl Shadow {
         });
     }
 
-    /// Holds money for a call out of the day's budget; `None` where that does not cover it.
+    /// Holds money for a call out of the day's budget; `None` where that does not cover it. A call that came before midnight and is late
+    /// counts for the day that has begun meanwhile.
     pub fn stake(self: &Arc<Self>, amount: NanoUsd, budget: NanoUsd, day: Date) -> Option<Stake> {
         let mut known = self.lock();
         let today = &mut known.today;
+        let day = today.day.map_or(day, |begun| begun.max(day));
         if today.day != Some(day) {
             *today = Today { day: Some(day), ..Today::default() };
         }
@@ -458,6 +460,7 @@ mod tests {
         let held = shadow.stake(NanoUsd(55), NanoUsd(100), TODAY).unwrap();
         let tomorrow = TODAY.tomorrow().unwrap();
         let next = shadow.stake(NanoUsd(100), NanoUsd(100), tomorrow).unwrap();
+        assert!(shadow.stake(NanoUsd(1), NanoUsd(100), TODAY).is_none(), "a late call does not begin yesterday anew");
         held.settle(NanoUsd(55));
         next.settle(NanoUsd(1));
         let answers = |day| shadow.comparison(&ShadowPolicy::default(), day).answers;

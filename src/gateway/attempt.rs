@@ -22,12 +22,15 @@ use crate::dialects::client::{AnswerFacts, ClientRequest, ClientSurface, Frame, 
 use crate::dialects::form::Form;
 use crate::dialects::translate::{AnswerError, Malformed, Undo};
 use crate::upstream::client::{self, Gathered, MAX_ANSWER_BYTES, MAX_ERROR_BYTES};
-use crate::upstream::sse::{RawEvent, SseDecoder};
+use crate::upstream::sse::{MAX_EVENT_BYTES, RawEvent, SseDecoder};
 
 /// Models that reason are given so many times the usual wait for the first content: they think before they say anything.
 const REASONING_PATIENCE: u32 = 4;
 /// Longest wait for the body of an error whose status is known already.
 const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The most that may come before the first content, in bytes: a provider may begin by repeating instructions and tools, twice.
+const MAX_BEGUN_BYTES: usize = 2 * MAX_EVENT_BYTES;
 
 /// The least time that a candidate gets before another is asked in its place.
 const SHORTEST_TURN: Duration = Duration::from_millis(250);
@@ -227,8 +230,9 @@ impl Attempt<'_> {
             begun: Vec::new(),
             is_whole: false,
         };
+        let mut begun_bytes = 0;
         loop {
-            if self.read_waiting(&mut stream)? {
+            if self.read_waiting(&mut stream, &mut begun_bytes)? {
                 return Ok(stream);
             }
             let Some(response) = &mut stream.response else { return Ok(stream) };
@@ -243,7 +247,7 @@ impl Attempt<'_> {
                 None => {
                     events.extend(stream.decoder.finish().map_err(|error| self.malformed(error))?);
                     stream.waiting = events.into_iter();
-                    if !self.read_waiting(&mut stream)? {
+                    if !self.read_waiting(&mut stream, &mut begun_bytes)? {
                         let closed = stream.reader.close(&mut stream.begun);
                         self.meter.stopped(closed.map_err(|malformed| Failure::ended_early(&self.model, malformed))?);
                         stream.is_whole = true;
@@ -256,8 +260,9 @@ impl Attempt<'_> {
     }
 
     /// Looks at the events that have come; whether the stream is committed.
-    fn read_waiting(&self, stream: &mut OpenStream) -> Result<bool, Failure> {
+    fn read_waiting(&self, stream: &mut OpenStream, begun_bytes: &mut usize) -> Result<bool, Failure> {
         for event in stream.waiting.by_ref() {
+            let before = stream.begun.len();
             let seen = stream.reader.event(event, &|usage| self.meter.price(usage), &mut stream.begun);
             // The figures of an event count its own content too; one that ends in failure begins no answer.
             let begins = matches!(seen.course, Onward::More | Onward::Whole);
@@ -277,6 +282,10 @@ impl Attempt<'_> {
             }
             if seen.content.is_some() || stream.is_whole {
                 return Ok(true);
+            }
+            *begun_bytes += stream.begun.iter().skip(before).map(Bytes::len).sum::<usize>();
+            if *begun_bytes > MAX_BEGUN_BYTES {
+                return Err(self.malformed(format!("{MAX_BEGUN_BYTES} bytes of a stream came without any content")));
             }
         }
         Ok(false)

@@ -372,7 +372,7 @@ impl Course {
                 fault: fault.map(|(fault, _)| fault),
                 error: fault.map(|(_, message)| message.to_owned()).unwrap_or_default(),
                 latency,
-                ttft,
+                ttft: ttft.filter(|_| self.digest.demand.stream),
                 tokens: bill.tokens,
                 cost: bill.cost,
             };

@@ -221,18 +221,20 @@ impl Meter {
     /// The tokens of a whole answer by the provider's figures, or estimated where it gives none; whether anything was estimated.
     fn counted(&self, noted: &Noted, usage: Option<&Usage>) -> (Tokens, bool) {
         let input = self.0.input_estimate;
-        match usage.map(|usage| usage.tokens) {
-            // Gemini leaves the prompt out of some figures.
-            Some(tokens) if tokens.input == 0 && input > 0 => (Tokens { input, ..tokens }, true),
-            Some(tokens) if tokens.output == 0 && noted.content_bytes > 0 => {
-                (Tokens { output: self.output_estimate(noted.content_bytes), ..tokens }, true)
-            }
-            Some(tokens) => (tokens, false),
-            None => {
-                let output = self.output_estimate(noted.content_bytes);
-                (Tokens { input, output, ..Tokens::default() }, true)
-            }
+        let Some(Usage { mut tokens, .. }) = usage.copied() else {
+            let output = self.output_estimate(noted.content_bytes);
+            return (Tokens { input, output, ..Tokens::default() }, true);
+        };
+        // Gemini leaves the prompt out of some figures; some servers answer with figures that are all zero.
+        let lacks_input = tokens.input == 0 && input > 0;
+        let lacks_output = tokens.output == 0 && noted.content_bytes > 0;
+        if lacks_input {
+            tokens.input = input;
         }
+        if lacks_output {
+            tokens.output = self.output_estimate(noted.content_bytes);
+        }
+        (tokens, lacks_input || lacks_output)
     }
 
     /// The tokens of an answer that did not come to its end: the provider's last figures, which know nothing of what came after them.

@@ -96,7 +96,8 @@ impl<'a> Outbound<'a> {
         let profile = &upstream.config.profile;
         let path = counting.path(profile).filter(|_| self.surface.is_spoken_by(profile))?;
         let url = upstream.url_of(path, model).ok()?;
-        let prepared = self.request.pass(&Target { model, chosen: Chosen::Named, profile, holdings: &self.holdings });
+        let prepared =
+            self.request.pass(&Target { model, chosen: self.chosen(model), profile, holdings: &self.holdings });
         Some(Call { url, headers: self.headers(upstream), body: counting.call(prepared.body, model) })
     }
 

@@ -369,7 +369,7 @@ impl<'a> Journey<'a> {
         }
         let providers = self.gateway.world.providers.load();
         let usual = providers.get(&model.provider).and_then(|(provider, _)| provider.snapshot().usual(&model.id));
-        let usual = usual.map(|usual| if is_stream { usual.ttft } else { usual.latency });
+        let usual = usual.and_then(|usual| if is_stream { usual.ttft } else { Some(usual.latency) });
         let turns = self.search.turns(course.decision(), course.calls());
         patience.shared(turns, usual)
     }

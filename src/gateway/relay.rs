@@ -185,7 +185,9 @@ impl Relay {
             let since = *self.waiting_since.get_or_insert_with(Instant::now);
             let until = self.patience.deadline.min(since + self.patience.idle);
             let sign_of_life = self.told + self.patience.keep_alive;
-            let Some(response) = &mut self.response else { return Ok(()) };
+            let Some(response) = &mut self.response else {
+                return Err(malformed(&"the answer ended before it was whole"));
+            };
             match timeout_at(until.min(sign_of_life), response.chunk()).await {
                 Ok(Ok(Some(chunk))) => {
                     self.waiting_since = None;

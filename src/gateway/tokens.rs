@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::refusal::Refusal;
-use crate::store::{AdminScope, Store, StoreError, TokenRecord};
+use crate::store::{AdminScope, Store, StoreError, TokenRecord, random};
 
 /// Longest token that is looked at.
 const LONGEST: usize = 128;
@@ -105,7 +105,7 @@ impl Tokens {
         lifetime: Option<Duration>,
         store: &Store,
     ) -> Result<Issued, StoreError> {
-        let (id, secret) = (random::<9>()?, random::<24>()?);
+        let (id, secret) = (hexadecimal(&random::<9>()?), hexadecimal(&random::<24>()?));
         let token = format!("aip_{id}_{secret}");
         let created_at = Timestamp::now();
         let expires_at = lifetime
@@ -169,9 +169,6 @@ fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Random bytes from the system, in hexadecimal digits.
-fn random<const N: usize>() -> Result<String, StoreError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| StoreError::Unreadable(format!("no randomness: {error}")))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

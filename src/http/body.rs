@@ -16,6 +16,8 @@ use crate::gateway::refusal::Refusal;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest that a whole body may take, however steadily it drips.
 const WHOLE_PATIENCE: Duration = Duration::from_secs(300);
+/// Set aside at most for what is announced and has not come; beyond it memory grows with what comes.
+const MOST_AHEAD: usize = 256 << 10;
 
 /// Reads a client's body of at most `limits.max_body_bytes`, where memory has room for it.
 ///
@@ -82,7 +84,7 @@ async fn collect(
             continue;
         }
         if let Some(first) = first.take() {
-            whole.reserve(announced.unwrap_or(0).max(first.len() + data.len()));
+            whole.reserve(announced.unwrap_or(0).min(MOST_AHEAD).max(first.len() + data.len()));
             whole.extend_from_slice(&first);
         }
         whole.extend_from_slice(&data);

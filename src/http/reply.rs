@@ -137,14 +137,6 @@ pub(super) fn refusal(dialect: ClientDialect, request_id: RequestId, refusal: &R
     response
 }
 
-/// What a provider says of an answer that it keeps.
-pub(super) fn whole(request_id: RequestId, body: Bytes) -> Response {
-    let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert(CONTENT_TYPE, JSON);
-    response.headers_mut().insert(REQUEST_ID, header(&request_id.to_string()));
-    response
-}
-
 /// A JSON document.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {

@@ -62,7 +62,7 @@ pub(super) async fn cancel(State(gateway): State<Arc<Gateway>>, Path(id): Path<S
 async fn errand(gateway: &Gateway, id: &str, detail: &'static str, request: Request) -> Response {
     let request_id = RequestId::generate();
     match ran(gateway, id, detail, request).await {
-        Ok(body) => reply::whole(request_id, body),
+        Ok(body) => reply::written(StatusCode::OK, request_id, body),
         Err(refusal) => reply::refusal(ClientDialect::Responses, request_id, &refusal),
     }
 }

@@ -206,7 +206,7 @@ impl Reader {
     /// # Errors
     /// When the database cannot be read.
     pub async fn latest(&self, _: AdminScope, limit: usize) -> Result<Vec<RequestLine>, StoreError> {
-        self.read(move |connection| {
+        self.scan(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT id, tenant, at, dialect, requested, provider, model, complexity, outcome, \
                  json_array_length(attempts) AS attempts, cost, latency_ms, ttft_ms, cache \
@@ -226,7 +226,7 @@ impl Reader {
         let step = query.step();
         let parts = parts(query.by);
         let flows = self
-            .read(move |connection| {
+            .scan(move |connection| {
                 let mut statement = connection.prepare_cached(&format!(
                     "SELECT name, (at - ?1) / ?3 AS step, SUM(requests) AS requests, \
                      SUM(requests * (outcome IN ('failed', 'truncated'))) AS errors, SUM(cost) AS cost, SUM(saved) AS saved \

@@ -40,6 +40,9 @@ pub enum StoreError {
     /// The master key is missing, malformed or not the one that the provider keys were sealed with.
     #[error("{0}")]
     MasterKey(String),
+    /// The system gives no random numbers for a secret.
+    #[error("the system gives no random numbers: {0}")]
+    NoRandomness(#[from] getrandom::Error),
     /// A sealed provider key does not open: it was changed, or moved from another tenant or provider.
     #[error("the stored {provider} key of tenant {tenant} cannot be opened: it was not sealed for them")]
     Unsealable {

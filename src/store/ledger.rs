@@ -1,13 +1,12 @@
 //! The gateway's ledger port, kept by the journal.
 
 use std::borrow::Cow;
-use std::io;
 
 use aipipe_actors::ledger::{Closing, Issued, Ledger, LedgerUnavailable, Opening, Raise};
 
 use aipipe_actors::routing::lineup::Lineup;
 
-use super::journal::Entry;
+use super::journal::{Entry, Unwritten};
 use super::sqlite::writer;
 
 /// Appends to the journal from the caller's thread.
@@ -16,14 +15,25 @@ pub(super) struct JournalLedger(pub(super) writer::Handle);
 
 impl JournalLedger {
     fn append(&self, entry: Entry<'_>) -> Result<(), LedgerUnavailable> {
-        self.0.append(entry).map_err(|error: io::Error| LedgerUnavailable(error.to_string()))
+        self.0.append(entry).map_err(|Unwritten { error, .. }| LedgerUnavailable(error.to_string()))
+    }
+}
+
+impl Unwritten {
+    /// What became of the record, as the log tells it.
+    fn fate(&self) -> &'static str {
+        match self.kept {
+            Some(_) => "in memory only until the database has it",
+            None => "lost: no file takes it, and memory holds no more",
+        }
     }
 }
 
 impl Ledger for JournalLedger {
     fn introduce(&self, lineup: &Lineup) {
-        if let Err(error) = self.append(Entry::Lineup { id: lineup.id(), text: Cow::Borrowed(lineup.text()) }) {
-            tracing::error!(%error, "what decisions refer to is in memory only until the database has it");
+        let entry = Entry::Lineup { id: lineup.id(), text: Cow::Borrowed(lineup.text()) };
+        if let Err(unwritten) = self.0.append(entry) {
+            tracing::error!(error = %unwritten.error, "what decisions refer to is {}", unwritten.fate());
         }
     }
 
@@ -36,8 +46,9 @@ impl Ledger for JournalLedger {
     }
 
     fn close(&self, closing: &Closing) {
-        if let Err(error) = self.append(Entry::Close(Cow::Borrowed(closing))) {
-            tracing::error!(request_id = %closing.request_id, %error, "a settlement is in memory only until the database has it");
+        if let Err(unwritten) = self.0.append(Entry::Close(Cow::Borrowed(closing))) {
+            let Closing { request_id, .. } = closing;
+            tracing::error!(%request_id, error = %unwritten.error, "a settlement is {}", unwritten.fate());
         }
     }
 
@@ -46,8 +57,9 @@ impl Ledger for JournalLedger {
     }
 
     fn issue(&self, issued: &Issued) {
-        if let Err(error) = self.append(Entry::Issue(Cow::Borrowed(issued))) {
-            tracing::error!(tenant = %issued.tenant, provider = %issued.provider, %error, "what a provider issued is not written down");
+        if let Err(unwritten) = self.0.append(Entry::Issue(Cow::Borrowed(issued))) {
+            let Issued { tenant, provider, .. } = issued;
+            tracing::error!(%tenant, %provider, error = %unwritten.error, "what a provider issued is {}", unwritten.fate());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What outlives the process: the ledger of requests, tenants, their provider keys and client tokens.
 //!
 //! The way of a record: a request's own task appends it to the [`journal`] with one write, and may dispatch; the writer thread
-//! ([`sqlite::writer`]) takes what has gathered every 25 ms and applies it to the database in one transaction, with the journal position
+//! ([`sqlite::writer`]) takes what has gathered for a moment and applies it to the database in one transaction, with the journal position
 //! that it has reached. A segment of the journal is deleted once the database has all of it.
 //!
 //! After a crash [`Store::open`] applies what the journal has beyond that position, which changes nothing that was applied before, and
@@ -57,6 +57,7 @@ pub use rekey::{NewMasterKey, Rekeyed};
 pub use repricing::{Difference, Repricing};
 pub use requests::{AttemptRow, Feedback, Judged, RequestFilter, RequestPage, RequestRow};
 pub use seal::MasterKeySource;
+pub(crate) use seal::random;
 pub use spend::Spent;
 pub use sqlite::Synchronous;
 pub use sqlite::reader::Reader;

@@ -1,5 +1,6 @@
 //! Opening a store: lock, format, master key, journal, and only then the writer.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -131,18 +132,16 @@ fn replay(connection: &mut Connection, directory: &Path) -> Result<Recovered, St
     let mut recovered = Recovered::default();
     let passed = apply::position(connection)?;
     for number in journal::left_segments(directory).map_err(failed())? {
+        let mut damaged = BTreeSet::new();
         if number >= passed.segment {
             let offset = if number == passed.segment { passed.offset } else { 0 };
             let read = journal::read_segment(directory, number, offset..u64::MAX).map_err(failed())?;
             let applied = apply::apply(connection, &read.entries, Position { segment: number + 1, offset: 0 })?;
             recovered.replayed += read.entries.len() as u64;
             recovered.damaged += read.damaged + applied.refused;
-            if read.damaged > 0 {
-                journal::set_aside(directory, number).map_err(failed())?;
-                continue;
-            }
+            damaged = read.damaged_segments;
         }
-        journal::remove_segments(directory, [number]).map_err(failed())?;
+        journal::retire_segments(directory, [number], &damaged).map_err(failed())?;
     }
     Ok(recovered)
 }

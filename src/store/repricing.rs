@@ -81,7 +81,7 @@ impl Reader {
         stretch: Range<Timestamp>,
         catalogue: Arc<Catalogue>,
     ) -> Result<Repricing, StoreError> {
-        self.read(move |connection| walk(connection, &stretch, &catalogue, |_| Ok(()))).await
+        self.scan(move |connection| walk(connection, &stretch, &catalogue, |_| Ok(()))).await
     }
 }
 

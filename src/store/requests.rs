@@ -85,7 +85,7 @@ pub struct AttemptRow {
     /// Name of the fault, where it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
-    /// Why it was made beside or after others: to go on with a broken answer, or as a hedge.
+    /// Why it was made beside or after others: to go on with a broken answer, as a hedge, or for a tenant's second policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
 }
@@ -268,7 +268,7 @@ impl Reader {
     pub async fn requests(&self, _: AdminScope, filter: RequestFilter) -> Result<RequestPage, StoreError> {
         let Cursor { at, seq } = filter.cursor.as_deref().map_or(Ok(Cursor::START), Cursor::parse)?;
         let limit = filter.limit.clamp(1, RequestFilter::MAX_LIMIT);
-        self.read(move |connection| {
+        self.scan(move |connection| {
             // One row beyond the page tells whether there is another.
             let mut parameters = vec![Parameter::from(at), Parameter::from(seq), Parameter::from(limit as i64 + 1)];
             let mut conditions = String::new();
@@ -302,7 +302,7 @@ impl Reader {
     /// # Errors
     /// When the database cannot be read.
     pub async fn request(&self, _: AdminScope, id: RequestId) -> Result<Option<RequestRow>, StoreError> {
-        self.read(move |connection| {
+        self.scan(move |connection| {
             Ok(connection
                 .prepare_cached("SELECT * FROM requests WHERE id = ?1")?
                 .query_row([id.as_bytes()], |row| RequestRow::read(row, &mut Lineups::of(connection)))

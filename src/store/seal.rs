@@ -11,7 +11,7 @@ use std::path::Path;
 use aipipe_actors::identity::{ProviderId, TenantId};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::{Zeroize, Zeroizing};
@@ -144,9 +144,14 @@ impl Sealer {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], StoreError> {
-    <[u8; N]>::try_generate()
-        .map_err(|error| StoreError::MasterKey(format!("the system gives no random numbers: {error}")))
+/// Random bytes from the system, fit for secrets.
+///
+/// # Errors
+/// [`StoreError::NoRandomness`].
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The last four characters of a key behind an ellipsis; none of a key of which they would be more than half.

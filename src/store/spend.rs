@@ -74,7 +74,7 @@ impl Reader {
     /// When the database cannot be read.
     pub async fn positions(&self, _: AdminScope, now: Timestamp) -> Result<HashMap<TenantId, Spent>, StoreError> {
         let Days { today, first, next_first } = Days::of(now);
-        self.read(move |connection| {
+        self.scan(move |connection| {
             let mut statement =
                 connection.prepare_cached("SELECT tenant, day, cost FROM spend WHERE day >= ?1 AND day < ?2")?;
             let mut days = statement.query(params![first, next_first])?;

@@ -100,7 +100,7 @@ impl Reader {
         until: Timestamp,
     ) -> Result<TenantStats, StoreError> {
         let tenant = tenant.clone();
-        self.read(move |connection| {
+        self.scan(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT provider, model, outcome, cache, cost, saved, input_tokens, cached_input_tokens, cache_write_tokens, \
                  output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, latency_ms, ttft_ms, attempts, repriced, \

@@ -39,7 +39,7 @@ impl Reader {
         stretch: Range<Timestamp>,
     ) -> Result<BTreeMap<(Date, ModelId), DayUsage>, StoreError> {
         let provider = provider.clone();
-        self.read(move |connection| {
+        self.scan(move |connection| {
             let mut days: BTreeMap<(Date, ModelId), DayUsage> = BTreeMap::new();
             let mut statement = connection.prepare_cached(
                 "SELECT at, attempts, repriced FROM requests WHERE at >= ?1 AND at < ?2 AND attempts <> '[]'",

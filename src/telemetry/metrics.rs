@@ -36,6 +36,8 @@ pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 const OTHER: &str = "other";
 /// What stands for a provider and model that were never chosen, and for a tenant that is not known.
 const NONE: &str = "none";
+/// The outcome of what was turned away before a choice.
+const REJECTED: &str = "rejected";
 
 /// Whether a request's metrics say whose it was.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +93,7 @@ struct Key {
     model: Option<ModelId>,
 }
 
-/// How a request ended, as the label `outcome` says it.
+/// How a request that reached a choice ended, or one of its calls, as the label `outcome` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// A whole answer was delivered.
@@ -102,14 +104,10 @@ pub enum Ending {
     Truncated,
     /// No answer could be delivered.
     Failed,
-    /// It was turned away after a choice had been made, and reached no provider.
-    Rejected,
 }
 
 impl Ending {
-    const ALL: [Self; 5] = [Self::Ok, Self::Cancelled, Self::Truncated, Self::Failed, Self::Rejected];
-    /// Of a call, which is never turned away.
-    const OF_CALLS: [Self; 4] = [Self::Ok, Self::Cancelled, Self::Truncated, Self::Failed];
+    const ALL: [Self; 4] = [Self::Ok, Self::Cancelled, Self::Truncated, Self::Failed];
 
     fn label(self) -> &'static str {
         match self {
@@ -117,7 +115,6 @@ impl Ending {
             Self::Cancelled => "cancelled",
             Self::Truncated => "truncated",
             Self::Failed => "failed",
-            Self::Rejected => "rejected",
         }
     }
 }
@@ -183,7 +180,7 @@ impl Meters {
         let cache = CacheCounters::register(&mut registry);
         let spans = SpanCounters::register(&mut registry);
         let rescues = TwoWays::register(&mut registry, &names::RESCUES, ["continued", "failed"]);
-        let hedges = TwoWays::register(&mut registry, &names::HEDGES, ["first", "cancelled"]);
+        let hedges = TwoWays::register(&mut registry, &names::HEDGES, ["first", "lost"]);
         let shadows = TwoWays::register(&mut registry, &names::SHADOWS, ["sent", "skipped"]);
         let meters = Self {
             registry,
@@ -339,8 +336,7 @@ impl Families {
         let with = |name, value: &str| [labels.clone(), vec![(name, value.to_owned())]].concat();
         Series {
             requests: Ending::ALL.map(|ending| self.requests.get_or_create_owned(&with("outcome", ending.label()))),
-            attempts: Ending::OF_CALLS
-                .map(|ending| self.attempts.get_or_create_owned(&with("outcome", ending.label()))),
+            attempts: Ending::ALL.map(|ending| self.attempts.get_or_create_owned(&with("outcome", ending.label()))),
             duration: self.duration.get_or_create_owned(&labels),
             ttft: self.ttft.get_or_create_owned(&labels),
             tokens: TOKEN_KINDS.map(|kind| self.tokens.get_or_create_owned(&with("kind", kind))),
@@ -352,7 +348,7 @@ impl Families {
     /// The counter of what is rejected before a choice.
     fn rejected(&self, tenant: Option<&TenantOrNone>) -> Counter {
         let mut labels = target_labels(&tenant_label(tenant), NONE, NONE);
-        labels.push(("outcome", Ending::Rejected.label().to_owned()));
+        labels.push(("outcome", REJECTED.to_owned()));
         self.requests.get_or_create_owned(&labels)
     }
 }
@@ -378,8 +374,8 @@ fn by_kind(tokens: &Tokens) -> [u64; 5] {
 #[derive(Debug)]
 struct Series {
     /// In the order of [`Ending::ALL`].
-    requests: [Counter; 5],
-    /// In the order of [`Ending::OF_CALLS`].
+    requests: [Counter; 4],
+    /// In the order of [`Ending::ALL`].
     attempts: [Counter; 4],
     duration: Histogram,
     ttft: Histogram,
@@ -395,10 +391,7 @@ impl Series {
         if let Some((_, counter)) = requests.find(|&(ending, _)| ending == ended.ending) {
             counter.inc();
         }
-        // Turned away in microseconds: it says nothing of how long requests take.
-        if ended.ending != Ending::Rejected {
-            self.duration.observe(ended.latency.as_secs_f64());
-        }
+        self.duration.observe(ended.latency.as_secs_f64());
         if let Some(ttft) = ended.ttft {
             self.ttft.observe(ttft.as_secs_f64());
         }
@@ -414,7 +407,7 @@ impl Series {
     }
 
     fn attempted(&self, ending: Ending) {
-        let mut attempts = Ending::OF_CALLS.into_iter().zip(&self.attempts);
+        let mut attempts = Ending::ALL.into_iter().zip(&self.attempts);
         if let Some((_, counter)) = attempts.find(|&(of, _)| of == ending) {
             counter.inc();
         }

@@ -8,7 +8,8 @@
 //! - [`log`]: where `tracing` goes. Lines leave through a bounded queue and a thread of its own: a terminal or pipe that nobody reads
 //!   costs lines, which are counted and reported, and never a worker's time.
 //!
-//! None of them ever sees a prompt or a key: they are given names, counts and times.
+//! None of them ever sees a key, and none but the traces of an operator who asks for it (`traces::content`) a prompt: they are given
+//! names, counts and times.
 
 pub mod log;
 pub mod metrics;

@@ -421,3 +421,21 @@ async fn an_error_costs_nothing_whatever_its_status() {
         assert_eq!((&row["cost_usd"], &row["estimated"]), (&json!("0.000000000"), &json!(false)), "{row}");
     }
 }
+
+#[tokio::test]
+async fn figures_that_are_all_zero_are_estimated() {
+    let bench = Bench::start().await;
+    let answer = json!({
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-haiku-4-5", "stop_reason": "end_turn",
+        "content": [{"type": "text", "text": "It rains in Bergen, as it mostly does."}],
+        "usage": {"input_tokens": 0, "output_tokens": 0},
+    });
+    let bytes = answer.to_string().into();
+    bench
+        .simulator
+        .script_next(Provider::Anthropic, Behaviour::Fixed { content_type: "application/json".into(), bytes });
+    bench.answered(&ask("anthropic/claude-haiku-4-5", "How is the weather?")).await;
+    let row = bench.rows().await.remove(0);
+    let tokens = |kind: &str| row["tokens"][kind].as_u64().unwrap();
+    assert!(tokens("input") > 0 && tokens("output") > 0 && row["estimated"] == true, "{row}");
+}

@@ -7,7 +7,7 @@ use aipipe::simulator::{Behaviour, Provider};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Bench, Setting, ask};
+use crate::support::{Answer, Bench, Setting, ask, ask_stream};
 
 const MODEL: &str = "openai/gpt-4o-mini";
 
@@ -246,6 +246,21 @@ async fn past_the_cool_down(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(seconds)).await;
     tokio::time::resume();
+}
+
+#[tokio::test]
+async fn the_usual_time_to_first_content_is_that_of_streams() {
+    let bench = Bench::start().await;
+    let after = async |calls: u64| loop {
+        let health = bench.shown("/admin/providers/openai").await["models"]["gpt-4o-mini"].clone();
+        if health["calls"] == calls {
+            return ["latency_ms", "ttft_ms"].map(|time| health[time].as_f64().unwrap() > 0.0);
+        }
+    };
+    bench.answered(&ask(MODEL, "Whole")).await;
+    assert_eq!(after(1).await, [true, false]);
+    bench.answered(&ask_stream(MODEL, "Streamed")).await;
+    assert_eq!(after(2).await, [true, true]);
 }
 
 #[tokio::test]

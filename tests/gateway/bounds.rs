@@ -177,3 +177,16 @@ async fn an_sdks_timeout_bounds_the_wait_for_an_answer_and_not_its_stream() {
     }
     assert!(String::from_utf8(received).unwrap().trim_end().ends_with("data: [DONE]"));
 }
+
+#[tokio::test]
+async fn a_stream_that_says_nothing_at_length_is_given_up() {
+    let bench = Bench::with(Setting { file: "[reliability]\nmax_attempts = 1\n", ..Setting::default() }).await;
+    let comment = format!(": {}\n\n", "-".repeat(1 << 20));
+    let behaviour =
+        Behaviour::Fixed { content_type: "text/event-stream".into(), bytes: comment.repeat(40).into_bytes().into() };
+    bench.simulator.script_next(Provider::OpenAi, behaviour);
+    let answer = Answer::read(bench.chat(&ask_stream(MODEL, "Well?")).send().await.unwrap()).await;
+    assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_malformed"), "{}", answer.text);
+    assert!(answer.message().contains("without any content"), "{}", answer.text);
+    bench.idle().await;
+}

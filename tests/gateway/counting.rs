@@ -53,6 +53,21 @@ async fn d95_the_provider_is_asked_where_it_speaks_the_dialect() {
 }
 
 #[tokio::test]
+async fn what_is_counted_is_what_the_model_would_be_sent() {
+    let bench = Bench::start().await;
+    let mut body = messages("auto");
+    body["aipipe"] = json!({"models": [model(Provider::Anthropic)]});
+    body["max_tokens"] = json!(4_000);
+    body["thinking"] = json!({"type": "adaptive"});
+    Answer::read(bench.post("/v1/messages", &body).send().await.unwrap()).await.ok();
+    count(&bench, MESSAGES, &body).await.ok();
+    let [sent, counted] = &bench.simulator.calls_of(Provider::Anthropic)[..] else { panic!("two calls") };
+    assert_eq!(counted.path, MESSAGES);
+    assert_eq!(counted.json().get("thinking"), sent.json().get("thinking"));
+    assert_ne!(sent.json()["thinking"], body["thinking"], "this model takes another form");
+}
+
+#[tokio::test]
 async fn d95_others_are_estimated_and_the_answer_says_so() {
     let bench = Bench::start().await;
     for provider in [Provider::OpenAi, Provider::Moonshot, Provider::Gemini] {

@@ -77,7 +77,7 @@ async fn the_first_answers_where_it_begins_before_the_second() {
     let [hedge, first] = row["attempts"].as_array().unwrap().as_slice() else { panic!("{row}") };
     assert_eq!((&hedge["fault"], &hedge["role"]), (&json!("outrun"), &json!("hedge")), "{row}");
     assert_eq!((&first["outcome"], &first["provider"]), (&json!("ok"), &json!("openai")), "{row}");
-    assert_eq!(bench.metric(r#"aipipe_hedges_total{result="cancelled"}"#).await, 1.0);
+    assert_eq!(bench.metric(r#"aipipe_hedges_total{result="lost"}"#).await, 1.0);
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn nothing_is_asked_twice_where_it_is_not_allowed_or_not_safe() {
         body["aipipe"]["timeout_ms"] = wait;
         let answer = Answer::read(bench.chat(&body).send().await.unwrap()).await;
         assert_eq!(bench.metric(r#"aipipe_hedges_total{result="first"}"#).await, 0.0, "{file} {members}");
-        assert_eq!(bench.metric(r#"aipipe_hedges_total{result="cancelled"}"#).await, 0.0, "{file} {members}");
+        assert_eq!(bench.metric(r#"aipipe_hedges_total{result="lost"}"#).await, 0.0, "{file} {members}");
         let row = &bench.rows().await[0];
         assert!(row["attempts"].as_array().unwrap().iter().all(|attempt| attempt["role"].is_null()), "{row}");
         drop((hold, answer));

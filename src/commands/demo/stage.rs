@@ -17,6 +17,7 @@ use crate::config::{self, Environment};
 use crate::gateway::{Gateway, Source};
 use crate::http;
 use crate::simulator::{Behaviour, Latency, Provider, Settings, Simulator};
+use crate::store::random;
 
 /// Where a gateway listens that nobody told otherwise.
 const USUAL_PORT: u16 = 8082;
@@ -143,7 +144,6 @@ impl Stage {
 
 /// Sixteen random letters and digits.
 fn random_name() -> anyhow::Result<String> {
-    let mut bytes = [0_u8; 8];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system has no randomness: {error}"))?;
+    let bytes = random::<8>()?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

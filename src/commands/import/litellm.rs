@@ -51,11 +51,15 @@ pub(super) struct Imported {
 
 /// Reads a proxy's configuration and writes AiPipe's.
 pub(super) fn import(text: &str) -> anyhow::Result<Imported> {
-    let proxy = Proxy::read(text)?;
+    let mut proxy = Proxy::read(text)?;
     // The variables that hold the operator's keys are of no matter here, and HOME only gives the database a place.
     let catalogue = config::load(None, &Environment::from([("HOME", "/")]))?.catalogue;
-    let mut writer =
-        Writer { catalogue: &catalogue, providers: BTreeMap::new(), models: Vec::new(), notes: Vec::new() };
+    let mut writer = Writer {
+        catalogue: &catalogue,
+        providers: BTreeMap::new(),
+        models: Vec::new(),
+        notes: std::mem::take(&mut proxy.unread),
+    };
     for deployment in &proxy.deployments {
         writer.deployment(deployment);
     }
@@ -124,6 +128,9 @@ impl Writer<'_> {
         let is_priced = input.is_some() && output.is_some();
         if !is_known && !is_priced {
             self.notes.push(format!("{place}: no price is known: `auto` never chooses {provider}/{id}, and its use costs nothing in the books"));
+        }
+        if is_known && input.is_some() != output.is_some() {
+            self.notes.push(format!("{place}: left out: one price without the other; those of the catalogue hold"));
         }
         if !is_known && deployment.capabilities.is_none() {
             self.notes

@@ -56,6 +56,8 @@ pub(super) struct Proxy {
     pub(super) has_master_key: bool,
     /// Settings without a counterpart, by their path.
     pub(super) rest: Vec<String>,
+    /// What cannot be read, and is left out.
+    pub(super) unread: Vec<String>,
 }
 
 impl Proxy {
@@ -66,10 +68,11 @@ impl Proxy {
         let Some(Value::Array(list)) = root.remove("model_list") else {
             anyhow::bail!("no configuration of a LiteLLM proxy: it has no model_list");
         };
-        let mut litellm = section(&mut root, "litellm_settings");
-        let mut router = section(&mut root, "router_settings");
-        let mut general = section(&mut root, "general_settings");
-        let mut cache = section(&mut litellm, "cache_params");
+        let mut unread = Vec::new();
+        let mut litellm = section(&mut root, "litellm_settings", &mut unread);
+        let mut router = section(&mut root, "router_settings", &mut unread);
+        let mut general = section(&mut root, "general_settings", &mut unread);
+        let mut cache = section(&mut litellm, "cache_params", &mut unread);
         let mut fallbacks = Vec::new();
         for settings in [&mut litellm, &mut router] {
             for key in ["fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "default_fallbacks"] {
@@ -81,11 +84,13 @@ impl Proxy {
         let retries = either("num_retries").and_then(|value| value.as_u64());
         let timeout = router.remove("timeout").or_else(|| litellm.remove("request_timeout"));
         let stream_timeout = router.remove("stream_timeout");
-        let aliases = section(&mut router, "model_group_alias").into_iter().filter_map(|(alias, group)| {
-            let group = group.get("model").cloned().unwrap_or(group);
-            Some((alias, group.as_str()?.to_owned()))
-        });
-        let aliases = aliases.collect();
+        let mut aliases = Vec::new();
+        for (alias, group) in section(&mut router, "model_group_alias", &mut unread) {
+            match group.get("model").unwrap_or(&group).as_str() {
+                Some(group) => aliases.push((alias, group.to_owned())),
+                None => unread.push(format!("model_group_alias {alias}: left out: it names no group")),
+            }
+        }
         let has_master_key = general.remove("master_key").is_some();
         let caches = litellm.remove("cache") == Some(Value::Bool(true));
         let cache_ttl = cache.remove("ttl").and_then(|value| value.as_f64()).map(|seconds| seconds as u64);
@@ -98,8 +103,18 @@ impl Proxy {
         let within =
             sections.into_iter().flat_map(|(name, rest)| rest.into_iter().map(move |(key, _)| format!("{name}.{key}")));
         let rest = within.chain(root.into_iter().map(|(key, _)| key)).collect();
+        let mut deployments = Vec::new();
+        for (entry, number) in list.into_iter().zip(1..) {
+            let place = format!("model_list {number}");
+            let mut notes = Vec::new();
+            match deployment(entry, number, &mut notes) {
+                Some(deployment) => deployments.push(deployment),
+                None => notes.push("left out: it names no model (litellm_params.model)".to_owned()),
+            }
+            unread.extend(notes.into_iter().map(|note| format!("{place}: {note}")));
+        }
         Ok(Self {
-            deployments: list.into_iter().zip(1..).filter_map(|(entry, number)| deployment(entry, number)).collect(),
+            deployments,
             aliases,
             retries,
             timeout: timeout.and_then(|value| value.as_f64()),
@@ -109,21 +124,26 @@ impl Proxy {
             fallbacks,
             has_master_key,
             rest,
+            unread,
         })
     }
 }
 
-fn section(from: &mut Map<String, Value>, key: &str) -> Map<String, Value> {
+/// A mapping within another; one that is empty or absent says nothing.
+fn section(from: &mut Map<String, Value>, key: &str, unread: &mut Vec<String>) -> Map<String, Value> {
     match from.remove(key) {
-        Some(Value::Object(section)) => section,
-        _ => Map::new(),
+        Some(Value::Object(section)) => return section,
+        None | Some(Value::Null) => {}
+        Some(_) => unread.push(format!("{key}: left out: it is no mapping")),
     }
+    Map::new()
 }
 
-fn deployment(entry: Value, number: usize) -> Option<Deployment> {
+/// `None`: it names no model.
+fn deployment(entry: Value, number: usize, unread: &mut Vec<String>) -> Option<Deployment> {
     let Value::Object(mut entry) = entry else { return None };
-    let mut parameters = section(&mut entry, "litellm_params");
-    let mut info = section(&mut entry, "model_info");
+    let mut parameters = section(&mut entry, "litellm_params", unread);
+    let mut info = section(&mut entry, "model_info", unread);
     let text = |value: Value| value.as_str().map(str::to_owned);
     let name = parameters.remove("model").and_then(text)?;
     let group = entry.remove("model_name").and_then(text).unwrap_or_else(|| name.clone());

@@ -88,8 +88,8 @@ fn figures_of(overview: &Overview) -> String {
         "open {}  asked {requests} ({errors} failed)  spent ${}  ms {}  first {}  tenants {}",
         overview.metrics.requests_under_way,
         money(cost_usd),
-        median(latency_ms),
-        median(ttft_ms),
+        middle_and_tail(latency_ms),
+        middle_and_tail(ttft_ms),
         overview.tenants
     )
 }
@@ -264,7 +264,8 @@ fn percentile(of: &Percentiles, value: u64) -> String {
     if of.samples == 0 { "–".to_owned() } else { value.to_string() }
 }
 
-fn median(of: &Percentiles) -> String {
+/// The median and the 95th percentile.
+fn middle_and_tail(of: &Percentiles) -> String {
     format!("{}/{}", percentile(of, of.p50), percentile(of, of.p95))
 }
 

@@ -56,7 +56,7 @@ impl StreamReading for Passing {
             return Seen { course: Onward::Error(error), ..Seen::default() };
         }
         self.is_named = !event.name().is_empty();
-        self.sequence = reading.sequence.map_or(self.sequence + 1, |number| number + 1);
+        self.sequence = reading.sequence.unwrap_or(self.sequence).saturating_add(1);
         let mut seen = Seen { content: reading.delta, ..Seen::default() };
         let mut priced = None;
         if let Some(response) = reading.response {

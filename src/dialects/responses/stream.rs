@@ -101,14 +101,14 @@ impl Encoder {
             data.shift_insert(0, "type".into(), name.into());
             data.insert("sequence_number".into(), self.sequence.into());
         }
-        self.sequence += 1;
+        self.sequence = self.sequence.saturating_add(1);
         out.extend_from_slice(format!("event: {name}\ndata: {data}\n\n").as_bytes());
     }
 
     /// An event with the whole response, which stands as text so that decimals stay as they are.
     fn write_response(&mut self, name: &str, response: &str, out: &mut Vec<u8>) {
         let number = self.sequence;
-        self.sequence += 1;
+        self.sequence = self.sequence.saturating_add(1);
         let data = format!("{{\"type\":\"{name}\",\"response\":{response},\"sequence_number\":{number}}}");
         out.extend_from_slice(format!("event: {name}\ndata: {data}\n\n").as_bytes());
     }

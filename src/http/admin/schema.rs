@@ -487,7 +487,9 @@ shapes! {
         failures_last_minute: u64,
         cost_usd: Usd,
         tokens: TokenCounts,
+        /// A moving average, as the next.
         latency_ms: f64,
+        /// Of streams; 0 where none has succeeded yet.
         ttft_ms: f64,
         last_error: Option<LastError>,
     }

@@ -14,6 +14,7 @@ mod segment;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::ops::Range;
@@ -128,6 +129,15 @@ pub(super) enum Writer {
     Asleep,
 }
 
+/// A record that no file took.
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    /// Why.
+    pub(super) error: io::Error,
+    /// Where memory has it until the database does: whether the writer must be told.
+    pub(super) kept: Option<Writer>,
+}
+
 /// What has been appended since the last batch was taken.
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -135,7 +145,7 @@ pub(super) struct Batch {
     pub(super) entries: Vec<Entry<'static>>,
     /// Whether `entries` lacks some that only the files have.
     pub(super) overflowed: bool,
-    /// Settlements that no file took, and that only memory has.
+    /// Records that no file took, and that only memory has.
     pub(super) unwritten: Vec<Entry<'static>>,
     /// Where it ends, and the next begins.
     pub(super) until: Position,
@@ -148,6 +158,8 @@ pub(super) struct ReadBack {
     pub(super) entries: Vec<Entry<'static>>,
     /// Records that were lost to damage.
     pub(super) damaged: u64,
+    /// The segments in which they were.
+    pub(super) damaged_segments: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -199,6 +211,9 @@ pub(super) fn read_segment(directory: &Path, number: u64, range: Range<u64>) -> 
             Found::Damage { records } => read.damaged += records,
         }
     }
+    if read.damaged > 0 {
+        read.damaged_segments.insert(number);
+    }
     Ok(read)
 }
 
@@ -225,21 +240,25 @@ impl Journal {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends a record; it survives the process once this has returned. A settlement that cannot be written is kept in memory.
-    pub(super) fn append(&self, entry: Entry<'_>) -> io::Result<Writer> {
-        let record = record::encode(&entry, entry.size_hint()).map_err(io::Error::other)?;
+    /// Appends a record; it survives the process once this has returned. One that follows a dispatch and cannot be written is kept in
+    /// memory.
+    pub(super) fn append(&self, entry: Entry<'_>) -> Result<Writer, Unwritten> {
+        let lost = |error| Unwritten { error, kept: None };
+        let record = record::encode(&entry, entry.size_hint()).map_err(|error| lost(io::Error::other(error)))?;
         let precedes_dispatch = entry.precedes_dispatch();
         let entry = entry.into_owned();
         let mut tail = self.tail();
         if precedes_dispatch && let Some(reason) = &tail.refusing {
-            return Err(io::Error::other(reason.clone()));
+            return Err(lost(io::Error::other(reason.clone())));
         }
         // Where a write fails halfway, the next record overwrites what it left.
         if let Err(error) = tail.segment.write(&record, tail.end) {
-            if !precedes_dispatch && tail.unwritten.len() < MAX_UNWRITTEN {
-                tail.unwritten.push(entry);
+            if precedes_dispatch || tail.unwritten.len() >= MAX_UNWRITTEN {
+                return Err(lost(error));
             }
-            return Err(error);
+            tail.unwritten.push(entry);
+            let writer = std::mem::replace(&mut tail.writer, Writer::Awake);
+            return Err(Unwritten { error, kept: Some(writer) });
         }
         tail.end += record.len() as u64;
         if tail.overflowed || tail.queued_bytes + record.len() > self.bounds.queue_bytes {
@@ -321,6 +340,7 @@ impl Journal {
             let mut read = read_segment(&self.directory, number, start..end)?;
             all.entries.append(&mut read.entries);
             all.damaged += read.damaged;
+            all.damaged_segments.append(&mut read.damaged_segments);
         }
         Ok(all)
     }
@@ -331,17 +351,19 @@ impl Journal {
     }
 }
 
-/// Settlements kept in memory while no file takes them.
+/// Records kept in memory while no file takes them.
 const MAX_UNWRITTEN: usize = 65_536;
 
-/// Removes segments whose records the database has.
-pub(super) fn remove_segments(directory: &Path, numbers: impl IntoIterator<Item = u64>) -> io::Result<()> {
-    numbers.into_iter().try_for_each(|number| segment::remove(directory, number))
-}
-
-/// Keeps a damaged segment for a person to look at.
-pub(super) fn set_aside(directory: &Path, number: u64) -> io::Result<()> {
-    segment::set_aside(directory, number)
+/// Removes segments whose records the database has; the damaged ones among them are kept for a person to look at.
+pub(super) fn retire_segments(
+    directory: &Path,
+    numbers: impl IntoIterator<Item = u64>,
+    damaged: &BTreeSet<u64>,
+) -> io::Result<()> {
+    numbers.into_iter().try_for_each(|number| match damaged.contains(&number) {
+        true => segment::set_aside(directory, number),
+        false => segment::remove(directory, number),
+    })
 }
 
 /// Removes the journal's directory where nothing is left in it.

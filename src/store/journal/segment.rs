@@ -66,14 +66,19 @@ pub(super) fn read(directory: &Path, number: u64, range: Range<u64>) -> io::Resu
 
 /// Removes a segment whose records are all in the database.
 pub(super) fn remove(directory: &Path, number: u64) -> io::Result<()> {
-    match fs::remove_file(path(directory, number)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    unless_gone(fs::remove_file(path(directory, number)))
 }
 
 /// Keeps a damaged segment for a person to look at, out of the journal's way.
 pub(super) fn set_aside(directory: &Path, number: u64) -> io::Result<()> {
     let path = path(directory, number);
-    fs::rename(&path, path.with_extension("damaged"))
+    unless_gone(fs::rename(&path, path.with_extension("damaged")))
+}
+
+/// What is tried again finds some segments out of the way already.
+fn unless_gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

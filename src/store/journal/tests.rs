@@ -119,6 +119,19 @@ fn only_the_first_append_after_sleep_finds_the_writer_asleep() {
 }
 
 #[test]
+fn what_no_file_takes_is_kept_and_wakes_the_writer_unless_it_precedes_a_dispatch() {
+    let (_directory, journal) = journal(Bounds::default());
+    assert!(journal.sleep(journal.take().until));
+    // No file is as long as that.
+    journal.tail().end = i64::MAX as u64;
+    assert_eq!(journal.append(open(1)).unwrap_err().kept, None);
+    assert_eq!(journal.append(close(2)).unwrap_err().kept, Some(Writer::Asleep));
+    assert_eq!(journal.append(close(3)).unwrap_err().kept, Some(Writer::Awake));
+    let batch = journal.take();
+    assert_eq!((ids(&batch.unwritten), batch.entries.len()), (vec![2, 3], 0));
+}
+
+#[test]
 fn a_new_journal_never_appends_to_what_another_process_left() {
     let (_directory, journal) = journal(Bounds::default());
     journal.append(open(1)).unwrap();

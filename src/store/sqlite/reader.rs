@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::writer;
 use crate::store::error::StoreError;
 
 /// Reads at the same time; more wait their turn.
 const MAX_READS: usize = 4;
+/// Of them, scans for operators: however many of these wait, what a request needs finds a turn.
+const MAX_SCANS: usize = MAX_READS - 1;
 
 /// Reads of one database. Where a writer runs beside it in this process, each read first lets it catch up.
 #[derive(Debug, Clone)]
@@ -24,6 +26,7 @@ struct Pool {
     source: Source,
     idle: Mutex<Vec<Connection>>,
     turns: Arc<Semaphore>,
+    scans: Arc<Semaphore>,
 }
 
 /// What the connections lead to.
@@ -54,7 +57,8 @@ impl Pool {
 impl Reader {
     /// Reads from `source`, connecting once to find out whether that works.
     pub(in crate::store) fn new(source: Source, writer: Option<writer::Handle>) -> Result<Self, StoreError> {
-        let pool = Pool { source, idle: Mutex::default(), turns: Arc::new(Semaphore::new(MAX_READS)) };
+        let [turns, scans] = [MAX_READS, MAX_SCANS].map(|most| Arc::new(Semaphore::new(most)));
+        let pool = Pool { source, idle: Mutex::default(), turns, scans };
         let connection = pool.connect()?;
         pool.give_back(connection);
         Ok(Self { pool: Arc::new(pool), writer })
@@ -65,7 +69,26 @@ impl Reader {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = Arc::clone(&self.pool.turns).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let turn = turn(&self.pool.turns).await?;
+        self.run(turn, query).await
+    }
+
+    /// The same for an operator, who may ask for much: it leaves a turn to [`read`](Self::read).
+    pub(in crate::store) async fn scan<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        // In this order, since who waits for a scan must not hold a turn meanwhile.
+        let scan = turn(&self.pool.scans).await?;
+        let turn = turn(&self.pool.turns).await?;
+        self.run((scan, turn), query).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        turn: impl Send + 'static,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (pool, writer) = (Arc::clone(&self.pool), self.writer.clone());
         let work = move || {
             let _turn = turn;
@@ -81,5 +104,44 @@ impl Reader {
             result
         };
         tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, StoreError> {
+    Arc::clone(turns).acquire_owned().await.map_err(|_| StoreError::Closed)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn scans_leave_a_turn_to_requests() {
+        let reader = Reader::new(Source::Nothing, None).unwrap();
+        let (begun, mut seen) = tokio::sync::mpsc::channel(2 * MAX_READS);
+        let (releases, scans): (Vec<_>, Vec<_>) = (0..2 * MAX_READS)
+            .map(|_| {
+                let (release, released) = std::sync::mpsc::channel::<()>();
+                let (begun, reader) = (begun.clone(), reader.clone());
+                let query = move |_: &Connection| {
+                    begun.blocking_send(()).unwrap();
+                    // An error: the other side is gone, as it is to be.
+                    let _ = released.recv();
+                    Ok(())
+                };
+                (release, tokio::spawn(async move { reader.scan(query).await }))
+            })
+            .unzip();
+        for _ in 0..MAX_SCANS {
+            seen.recv().await.unwrap();
+        }
+        tokio::time::timeout(Duration::from_secs(30), reader.read(|_| Ok(()))).await.unwrap().unwrap();
+        drop(releases);
+        for scan in scans {
+            scan.await.unwrap().unwrap();
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! after that wakes it, and every other append costs its caller nothing but the write. A batch that fails stays in the journal's files
 //! and is read from there when the next one is due.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -15,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::apply;
 use crate::store::error::StoreError;
-use crate::store::journal::{self, Entry, Journal, Position, Writer as WriterState};
+use crate::store::journal::{self, Entry, Journal, Position, Unwritten, Writer as WriterState};
 
 /// How long records gather before they are written: many rows share a commit, most of them opened and settled in one insertion. Whoever
 /// reads nudges the writer and waits for nothing.
@@ -150,6 +151,7 @@ impl Writer {
             oldest: passed.segment,
             reread: false,
             unwritten: Vec::new(),
+            damaged: BTreeSet::new(),
         };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || work.run(&inbox))?;
         Ok(Self { handle: Handle { commands, journal, progress }, thread: Some(thread) })
@@ -194,8 +196,10 @@ struct Work {
     oldest: u64,
     /// Whether entries since `passed` are to be read from the files.
     reread: bool,
-    /// Settlements that only memory has, until a batch holds them.
+    /// Records that only memory has, until a batch holds them.
     unwritten: Vec<Entry<'static>>,
+    /// Segments that still exist and in which damage was found.
+    damaged: BTreeSet<u64>,
 }
 
 impl Work {
@@ -263,7 +267,11 @@ impl Work {
                 .read(self.passed, until)
                 .map_err(|error| format!("the journal cannot be read: {error}"))?;
             if read.damaged > 0 {
-                tracing::error!(records = read.damaged, "the journal is damaged; these records are lost");
+                tracing::error!(
+                    records = read.damaged,
+                    "the journal is damaged; these records are lost, and the damaged segments are kept beside it"
+                );
+                self.damaged.extend(read.damaged_segments);
             }
             read.entries
         } else {
@@ -274,8 +282,11 @@ impl Work {
         self.unwritten.clear();
         self.passed = until;
         if self.oldest < until.segment {
-            match journal::remove_segments(self.journal.directory(), self.oldest..until.segment) {
-                Ok(()) => self.oldest = until.segment,
+            match journal::retire_segments(self.journal.directory(), self.oldest..until.segment, &self.damaged) {
+                Ok(()) => {
+                    self.oldest = until.segment;
+                    self.damaged.retain(|number| *number >= until.segment);
+                }
                 // It is tried again with the next batch.
                 Err(error) => tracing::warn!(%error, "a journal segment that is no longer needed cannot be removed"),
             }
@@ -290,18 +301,61 @@ impl Work {
         let passed = self.passed;
         self.progress.set(|state| state.passed = passed);
         if written.is_ok() && self.journal.end() == passed {
-            let _ = journal::remove_segments(self.journal.directory(), [passed.segment]);
+            let _ = journal::retire_segments(self.journal.directory(), [passed.segment], &self.damaged);
             journal::remove_directory_if_empty(self.journal.directory());
         }
     }
 }
 
 impl Handle {
-    /// Appends to the journal, waking the writer where it sleeps.
-    pub(in crate::store) fn append(&self, entry: Entry<'_>) -> std::io::Result<()> {
-        if self.journal.append(entry)? == WriterState::Asleep {
+    /// Appends to the journal, waking the writer where it sleeps and there is something for it, be it in memory only.
+    pub(in crate::store) fn append(&self, entry: Entry<'_>) -> Result<(), Unwritten> {
+        let appended = self.journal.append(entry);
+        let writer = appended.as_ref().map_or_else(|unwritten| unwritten.kept, |writer| Some(*writer));
+        if writer == Some(WriterState::Asleep) {
             self.wake();
         }
-        Ok(())
+        appended.map(drop)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use std::borrow::Cow;
+    use std::fs;
+
+    use super::*;
+    use crate::store::journal::Bounds;
+    use crate::store::samples::opening;
+    use crate::store::sqlite::{Synchronous, open_writer};
+
+    #[test]
+    fn damaged_segments_are_set_aside_and_others_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("ledger");
+        assert!(journal::left_segments(&directory).unwrap().is_empty());
+        // What the queue cannot hold is read from the files.
+        let bounds = Bounds { segment_bytes: 4096, queue_bytes: 0 };
+        let journal = Arc::new(Journal::begin(directory.clone(), 0, bounds).unwrap());
+        let passed = journal.end();
+        for number in 0..40 {
+            journal.rotate_if_due().unwrap();
+            journal.append(Entry::Open(Cow::Owned(opening(number)))).unwrap();
+        }
+        let last = journal.end().segment;
+        assert!(last > 3, "{last}");
+        for number in [2, last] {
+            let file = directory.join(format!("{number:016}.journal"));
+            let mut bytes = fs::read(&file).unwrap();
+            bytes[20] ^= 1;
+            fs::write(&file, bytes).unwrap();
+        }
+        let connection = open_writer(&place.path().join("aipipe.db"), Synchronous::Normal).unwrap();
+        Writer::start(connection, journal, passed).unwrap().stop();
+        let mut left: Vec<_> =
+            fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, [2, last].map(|number| format!("{number:016}.damaged")));
     }
 }
