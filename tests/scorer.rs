@@ -27,7 +27,8 @@ fn judge(row: &Value) -> (Features, Assessment) {
     let body = body(row);
     let features = Features::measure(&scan(&body).unwrap().found.ask().view());
     static WEIGHTS: LazyLock<Weights> = LazyLock::new(shipped_weights);
-    (features, assess(&features, &WEIGHTS, 0.1))
+    let assessed = assess(&features, &WEIGHTS, 0.1);
+    (features, assessed)
 }
 
 /// The shipped complexity of a conversation in which only the user speaks.
@@ -178,7 +179,9 @@ fn measures_a_file() {
         let counts: serde_json::Map<String, Value> =
             Measure::all().map(|measure| (measure.name().to_owned(), features.get(measure).into())).collect();
         let complexity = assessed.complexity.get();
-        let line = json!({"id": row["id"], "counts": counts, "signals": assessed.signals, "complexity": complexity});
+        let line = json!({
+            "id": row["id"], "counts": counts, "signals": assessed.signals, "buckets": features.bag().buckets(), "complexity": complexity,
+        });
         writeln!(out, "{line}").unwrap();
     }
 }

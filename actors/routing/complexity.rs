@@ -1,70 +1,18 @@
 //! From the counts and signals of a request to one complexity.
 //!
 //! The log-odds that a cheap model fails where a strong one succeeds are a weighted sum of the five signals, corrected by small decision
-//! trees over what the signals are made of. A rising curve turns them into a complexity that uses the whole of 0..=1. All numbers are data:
-//! `config/scorer.toml`.
+//! trees over what the signals are made of and, within bounds, by the words of the ask and their pairs. A rising curve turns them into a
+//! complexity that uses the whole of 0..=1. All numbers are data: `config/scorer.toml`.
+
+mod trees;
+mod vocabulary;
 
 use serde::Deserialize;
+use trees::{Tree, Trees};
+use vocabulary::Vocabulary;
 
 use super::decision::Basis;
 use super::signals::{Features, Measure, Signals};
-
-/// What a tree looks at, as its place among the [`Values`]: a count as it is (`maths`), or for each thousand words of the ask
-/// (`maths/words`).
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(try_from = "String")]
-struct Input(usize);
-
-impl TryFrom<String> for Input {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let (name, share) = match text.strip_suffix("/words") {
-            Some(name) => (name, true),
-            None => (text.as_str(), false),
-        };
-        let measure = Measure::named(name).ok_or_else(|| format!("nothing is counted under the name `{name}`"))?;
-        Ok(Self(measure as usize + if share { Measure::COUNT } else { 0 }))
-    }
-}
-
-/// All that trees may look at, computed once for all of them: the counts, then their shares.
-struct Values([f64; 2 * Measure::COUNT]);
-
-impl Values {
-    fn of(features: &Features) -> Self {
-        let words = f64::from(features.get(Measure::Words).max(1));
-        let mut values = [0.0; 2 * Measure::COUNT];
-        let (counts, shares) = values.split_at_mut(Measure::COUNT);
-        for ((count, share), &counted) in counts.iter_mut().zip(shares).zip(features.counts()) {
-            *count = f64::from(counted);
-            *share = *count * 1_000.0 / words;
-        }
-        Self(values)
-    }
-
-    fn exceeds(&self, input: Input, threshold: f64) -> bool {
-        self.0.get(input.0).is_some_and(|&value| value > threshold)
-    }
-}
-
-/// A symmetric decision tree: every level asks one question of all requests, and the answers together name the leaf.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Tree {
-    /// Whether an input is above a threshold, the first question first.
-    above: Vec<(Input, f64)>,
-    /// What each leaf adds to the log-odds; a yes to the first question leads to the second half.
-    add: Vec<f64>,
-}
-
-impl Tree {
-    fn of(&self, values: &Values) -> f64 {
-        let answer = |leaf, &(input, threshold)| leaf * 2 + usize::from(values.exceeds(input, threshold));
-        let leaf = self.above.iter().fold(0, answer);
-        self.add.get(leaf).copied().unwrap_or(0.0)
-    }
-}
 
 /// How signals and counts become a complexity. Read from a data file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -73,7 +21,8 @@ pub struct Weights {
     version: u32,
     bias: f64,
     signals: Signals,
-    trees: Vec<Tree>,
+    trees: Trees,
+    vocabulary: Option<Vocabulary>,
     curve: Vec<(f64, f64)>,
 }
 
@@ -86,33 +35,25 @@ struct Written {
     signals: Signals,
     #[serde(default)]
     trees: Vec<Tree>,
+    vocabulary: Option<Vocabulary>,
     curve: Vec<(f64, f64)>,
 }
-
-/// Deepest tree of a file.
-const DEEPEST: usize = 6;
 
 impl TryFrom<Written> for Weights {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let Written { version, bias, signals, trees, curve } = written;
-        for (number, tree) in trees.iter().enumerate() {
-            if tree.above.len() > DEEPEST || tree.add.len() != 1 << tree.above.len() {
-                return Err(format!("tree {number} has {} questions and {} leaves", tree.above.len(), tree.add.len()));
-            }
-        }
+        let Written { version, bias, signals, trees, vocabulary, curve } = written;
         let rises =
             curve.windows(2).all(|pair| matches!(pair, [(x, y), (next_x, next_y)] if x < next_x && y <= next_y));
         if curve.is_empty() || !rises || curve.iter().any(|(_, y)| !(0.0..=1.0).contains(y)) {
             return Err("the curve has to rise within 0..=1".to_owned());
         }
         let numbers = [bias, signals.length, signals.code, signals.keywords, signals.structure, signals.depth];
-        let leaves = trees.iter().flat_map(|tree| &tree.add);
-        if numbers.iter().chain(leaves).any(|number| !number.is_finite()) {
+        if numbers.iter().any(|number| !number.is_finite()) {
             return Err("a weight is no number".to_owned());
         }
-        Ok(Self { version, bias, signals, trees, curve })
+        Ok(Self { version, bias, signals, trees: trees.try_into()?, vocabulary, curve })
     }
 }
 
@@ -120,7 +61,8 @@ impl Default for Weights {
     /// Weights by judgement, for when no file is at hand: the signals alone.
     fn default() -> Self {
         let signals = Signals { length: 0.5, code: 1.0, keywords: 5.0, structure: 1.5, depth: 0.3 };
-        Self { version: 0, bias: -3.0, signals, trees: Vec::new(), curve: vec![(-4.0, 0.0), (0.0, 0.5), (4.0, 1.0)] }
+        let curve = vec![(-4.0, 0.0), (0.0, 0.5), (4.0, 1.0)];
+        Self { version: 0, bias: -3.0, signals, trees: Trees::default(), vocabulary: None, curve }
     }
 }
 
@@ -137,8 +79,17 @@ impl Weights {
             + self.signals.keywords * signals.keywords
             + self.signals.structure * signals.structure
             + self.signals.depth * signals.depth;
-        let values = Values::of(features);
-        self.bias + weighted + self.trees.iter().map(|tree| tree.of(&values)).sum::<f64>()
+        self.bias + weighted + self.trees.of(features) + self.vocabulary(features)
+    }
+
+    /// What the words of the ask and their pairs add to the log-odds, whatever they mean.
+    pub fn vocabulary(&self, features: &Features) -> f64 {
+        self.vocabulary.as_ref().map_or(0.0, |vocabulary| vocabulary.of(features.bag()))
+    }
+
+    /// The words of a text that count in [`vocabulary`](Self::vocabulary), and their pairs, each with what it adds, the strongest first.
+    pub fn vocabulary_told(&self, text: &str, features: &Features) -> Vec<(String, f64)> {
+        self.vocabulary.as_ref().map_or_else(Vec::new, |vocabulary| vocabulary.told(text, features.bag()))
     }
 
     /// What each thing counted adds to the log-odds: how much lower they would be without it, the strongest first.
@@ -243,7 +194,7 @@ mod tests {
         )
         .unwrap();
         for (text, expected) in [("so it", 0.1), ("prime matrix", 0.2), ("so it is", 0.3), ("prime matrix it", 0.4)] {
-            assert!((assessed(text, &weights).complexity.get() - expected).abs() < 1e-9, "{text}");
+            assert!((assessed(text, &weights).complexity.get() - expected).abs() < 1e-6, "{text}");
         }
     }
 

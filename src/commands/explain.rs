@@ -81,7 +81,7 @@ struct Explained {
 /// Something counted that moved the score.
 struct Mover {
     name: &'static str,
-    count: u32,
+    count: usize,
     /// What it adds to the log-odds.
     adds: f64,
     words: Vec<String>,
@@ -101,16 +101,25 @@ fn movers(body: &str) -> anyhow::Result<Vec<Mover>> {
     let scanned = scan(body.as_bytes())?;
     let ask = scanned.found.ask();
     let features = Features::measure(&ask.view());
-    let strongest = config::shipped_weights().movers(&features).into_iter().filter(|(_, adds)| adds.abs() >= LEAST);
-    Ok(strongest
-        .take(MOVERS)
-        .map(|(measure, adds)| {
-            let words =
-                if measure.is_of_words() { Features::words_of(ask.view().current, measure) } else { Vec::new() };
-            let words = words.into_iter().filter(|word| word.len() <= LONGEST_WORD).take(WORDS).map(str::to_owned);
-            Mover { name: measure.name(), count: features.get(measure), adds, words: words.collect() }
-        })
-        .collect())
+    let (weights, text) = (config::shipped_weights(), ask.view().current);
+    let shown = |words: Vec<String>| words.into_iter().filter(|word| word.len() <= LONGEST_WORD).take(WORDS).collect();
+    let adds = weights.vocabulary(&features);
+    let telling = weights.vocabulary_told(text, &features).into_iter().filter(|(_, part)| part * adds > 0.0);
+    let vocabulary = Mover {
+        name: "vocabulary",
+        count: features.bag().buckets().len(),
+        adds,
+        words: shown(telling.map(|(words, _)| words).collect()),
+    };
+    let counted = weights.movers(&features).into_iter().map(|(measure, adds)| {
+        let words = if measure.is_of_words() { Features::words_of(text, measure) } else { Vec::new() };
+        let words = shown(words.into_iter().map(str::to_owned).collect());
+        Mover { name: measure.name(), count: features.get(measure) as usize, adds, words }
+    });
+    let mut movers: Vec<Mover> = counted.chain([vocabulary]).filter(|mover| mover.adds.abs() >= LEAST).collect();
+    movers.sort_by(|a, b| b.adds.abs().total_cmp(&a.adds.abs()));
+    movers.truncate(MOVERS);
+    Ok(movers)
 }
 
 fn explain(config: Config, arguments: &Arguments) -> anyhow::Result<Explained> {

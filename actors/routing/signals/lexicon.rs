@@ -44,8 +44,8 @@ impl Hash {
     }
 
     /// The same for a letter of ASCII, which is one byte and not 0.
-    pub(super) fn with_ascii(self, letter: u8) -> Self {
-        Self((self.0 ^ u32::from(letter)).wrapping_mul(0x0100_0193))
+    pub(super) const fn with_ascii(self, letter: u8) -> Self {
+        Self((self.0 ^ letter as u32).wrapping_mul(0x0100_0193))
     }
 
     /// The hash as a number.

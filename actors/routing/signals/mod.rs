@@ -4,6 +4,7 @@
 //! logs, quotations, the middle of long documents and text to be reworked are counted as such, and earlier turns are read only where the
 //! ask points back to them.
 
+mod bag;
 mod lexicon;
 mod measures;
 mod passage;
@@ -16,18 +17,20 @@ mod wording;
 use serde::{Deserialize, Serialize};
 
 use super::ask::AskView;
+pub use bag::Bag;
 pub use measures::Measure;
 use reader::Reader;
 
-/// What is counted of a request: a fixed number of small counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is counted of a request: a fixed number of small counts, and which words the ask has.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Features {
     counts: [u16; Measure::COUNT],
+    bag: Bag,
 }
 
 impl Default for Features {
     fn default() -> Self {
-        Self { counts: [0; Measure::COUNT] }
+        Self { counts: [0; Measure::COUNT], bag: Bag::default() }
     }
 }
 
@@ -95,7 +98,7 @@ const COURTESIES: [&str; 12] = [
 impl Features {
     /// Measures an ask in one bounded pass.
     pub fn measure(ask: &AskView<'_>) -> Self {
-        let mut features = Self::default();
+        let mut features = Self { bag: Bag::for_text(ask.current.len()), ..Self::default() };
         let mut reader = Reader::new(&mut features);
         passage::pieces(ask.current, |kind, text| reader.piece(kind, text));
         reader.finish();
@@ -133,6 +136,11 @@ impl Features {
         &self.counts
     }
 
+    /// The words and pairs of words.
+    pub fn bag(&self) -> &Bag {
+        &self.bag
+    }
+
     /// Whether there is anything to score by.
     pub fn is_empty(&self) -> bool {
         self.get(Measure::Words)
@@ -143,9 +151,10 @@ impl Features {
     }
 
     /// The same with none of something.
-    pub fn without(mut self, measure: Measure) -> Self {
-        self.set(measure, 0);
-        self
+    pub fn without(&self, measure: Measure) -> Self {
+        let mut without = self.clone();
+        without.set(measure, 0);
+        without
     }
 
     /// The words of a text, each once, that count as something that the lexicon knows.
@@ -193,6 +202,7 @@ impl Features {
 
     /// Takes over what an earlier turn was about.
     fn join(&mut self, earlier: &Self) {
+        self.bag.join(&earlier.bag);
         for (index, (count, before)) in self.counts.iter_mut().zip(&earlier.counts).enumerate() {
             *count = match index {
                 _ if index == Measure::WordLength as usize => (*count).max(*before),

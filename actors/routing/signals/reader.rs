@@ -1,6 +1,7 @@
-//! Counts what stands in the pieces of a message, letter by letter, in one pass and without allocation.
+//! Counts what stands in the pieces of a message, letter by letter, in one pass. Nothing is allocated but the bag of its words.
 
 use super::Features;
+use super::bag::Filling;
 use super::lexicon::{Hash, LONGEST_UNSPACED, Lexicon, SHORTEST_BEGINNING, fold, is_unspaced, lexicon};
 use super::measures::Measure;
 use super::passage::Kind;
@@ -79,6 +80,7 @@ pub(super) struct Reader<'f> {
     sentence: u32,
     /// One bit for each different word, by hash.
     different: [u64; 16],
+    filling: Filling,
     /// What follows is brought along to be reworked.
     reworks: bool,
 }
@@ -86,6 +88,7 @@ pub(super) struct Reader<'f> {
 impl<'f> Reader<'f> {
     pub(super) fn new(features: &'f mut Features) -> Self {
         Self {
+            filling: Filling::of(&features.bag),
             features,
             lexicon: lexicon(),
             letters: 0,
@@ -125,6 +128,7 @@ impl<'f> Reader<'f> {
     /// Ends one message: another may follow.
     pub(super) fn end_message(&mut self) {
         self.end_sentence();
+        self.filling.end_message();
         self.reworks = false;
     }
 
@@ -142,6 +146,7 @@ impl<'f> Reader<'f> {
 
     fn code(&mut self, line: &str) {
         self.features.add(Measure::CodeLines, 1);
+        self.filling.code(&mut self.features.bag, line);
         let indent =
             line.bytes().take_while(|byte| matches!(byte, b' ' | b'\t')).map(|byte| if byte == b'\t' { 2 } else { 1 });
         let depth = indent.sum::<u32>() / 2;
@@ -309,6 +314,7 @@ impl<'f> Reader<'f> {
             if digits > 0 {
                 self.sentence += 1;
                 self.features.add(Measure::Words, 1);
+                self.filling.number(&mut self.features.bag);
             }
             return;
         }
@@ -340,6 +346,7 @@ impl<'f> Reader<'f> {
         self.letters += letters;
         self.sentence += 1;
         self.features.add(Measure::Words, 1);
+        self.filling.word(&mut self.features.bag, hash);
         let bit = hash.get().wrapping_mul(0x9e37_79b9) >> 22;
         if let Some(bits) = self.different.get_mut(bit as usize / 64) {
             *bits |= 1 << (bit % 64);
@@ -349,12 +356,15 @@ impl<'f> Reader<'f> {
     /// Takes the longest known word, else one character, from the front of text without spaces; how many bytes that is.
     fn unspaced_word(&mut self, text: &str) -> usize {
         let (mut hash, mut taken, mut length, mut found) = (Hash::EMPTY, 0, 0, None);
+        let mut word = None;
         let (mut characters, mut known) = (0, 1);
         for letter in text.chars().take(LONGEST_UNSPACED).take_while(|&c| is_unspaced(c)) {
             hash = hash.with(letter);
             length += letter.len_utf8();
             characters += 1;
+            word = word.or(Some(hash));
             if let Some(measure) = self.lexicon.whole(hash) {
+                word = Some(hash);
                 (found, taken, known) = (Some(measure), length, characters);
             }
         }
@@ -367,6 +377,9 @@ impl<'f> Reader<'f> {
         self.features.add(Measure::Words, words.max(u32::from(self.unspaced == known)));
         if let Some(measure) = found {
             self.features.add(measure, 1);
+        }
+        if let Some(word) = word {
+            self.filling.word(&mut self.features.bag, word);
         }
         let bit = text.chars().next().map_or(0, |first| (first as u32).wrapping_mul(0x9e37_79b9) >> 22);
         if let Some(bits) = self.different.get_mut(bit as usize / 64) {

@@ -68,6 +68,31 @@ fn earlier_turns_are_read_only_where_the_ask_points_back() {
 }
 
 #[test]
+fn a_bag_knows_words_and_neighbours_of_the_ask_and_not_of_what_it_brings_along() {
+    let bag = |text: &str| measured(text).bag().clone();
+    assert_eq!(bag("Is the prime odd?"), bag("is THE prime, odd"));
+    let (one, other) = (bag("dog bites man"), bag("man bites dog"));
+    assert_eq!((one.buckets().len(), other.buckets().len()), (5, 5));
+    assert!(!one.holds(&other) && one.holds(&bag("dog")) && one.holds(&bag("bites man")));
+    assert_eq!(bag("Translate: prove the theorem"), bag("Translate:"));
+    let code = |lines: usize| {
+        let lines: String = (0..lines).map(|n| format!("{}_x = {};\n", "abc".repeat(n % 40), n)).collect();
+        bag(&format!("Explain.\n```\n{lines}```\n")).buckets().len()
+    };
+    assert!(code(20) > 20);
+    assert_eq!(code(10_000), code(1_000), "of code only the beginning is read");
+}
+
+#[test]
+fn what_an_ask_points_back_to_is_in_its_bag() {
+    let earlier = ["Prove the theorem.", ""];
+    let features =
+        Features::measure(&AskView { current: "now the same for rings", earlier, user_turns: 2, ..AskView::default() });
+    assert!(features.bag().holds(measured("Prove the theorem").bag()));
+    assert!(features.bag().holds(measured("for rings").bag()));
+}
+
+#[test]
 fn signals_are_shares_for_any_text() {
     for text in ["", "\u{1F600}", "a;\n", "(((", "'\"'\"", "x\u{301}", "\u{202e}abc", "____", "、。「」"] {
         let signals = Signals::from(&measured(&text.repeat(20_000)));
