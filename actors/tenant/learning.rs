@@ -222,7 +222,7 @@ mod tests {
         // Answers that ended well move nothing.
         assert!(learning.as_of(at(2)).is_none());
         let (provider, model) = names("a");
-        learning.judge((&provider, &model), Task::Code, (1.0, None), at(2));
+        learning.judge((&provider, &model), Task::Code, (Some(1.0), None), at(2));
         assert!(learning.as_of(at(2)).is_some() && Learning::of(learning.lessons(at(2))).as_of(at(2)).is_some());
         learning.clear();
         assert!(learning.lessons(at(2)).is_empty() && learning.is_saved());
