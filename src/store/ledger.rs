@@ -24,7 +24,7 @@ impl Unwritten {
     fn fate(&self) -> &'static str {
         match self.kept {
             Some(_) => "in memory only until the database has it",
-            None => "lost: no file takes it, and memory holds no more",
+            None => "lost",
         }
     }
 }
