@@ -42,6 +42,12 @@ pub fn scrub(message: &str) -> String {
     if clean.len() > MAX_BYTES { cut(clean) } else { clean }
 }
 
+/// A code or the name of a field, for the log; `None` where a provider put something else in its place, which may be of a prompt.
+pub fn name(text: &str) -> Option<&str> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'[' | b']');
+    (text.len() <= 64 && text.bytes().all(is_part)).then_some(text)
+}
+
 /// The message without a secret that is known letter by letter, whatever it looks like. Shorter than six letters nothing is a secret:
 /// servers without keys are given any word.
 pub fn without(message: &str, secret: &str) -> String {
@@ -115,6 +121,16 @@ mod tests {
             (" \n", "the provider gave no reason"),
         ] {
             assert_eq!(scrub(said), passed);
+        }
+    }
+
+    #[test]
+    fn only_names_are_names() {
+        for text in ["invalid_value", "messages[3].content", "insufficient-quota"] {
+            assert_eq!(name(text), Some(text));
+        }
+        for text in ["what is the capital of Chile?", &"a".repeat(65), "no\nname"] {
+            assert_eq!(name(text), None);
         }
     }
 

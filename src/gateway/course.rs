@@ -38,6 +38,7 @@ use super::tenants::Live;
 use super::told::{self, End};
 use crate::dialects::conversation::Stop;
 use crate::dialects::form::Form;
+use crate::dialects::scrub::name;
 use crate::telemetry::traces::{self, RequestSpan};
 
 /// When a request came, by both clocks.
@@ -291,7 +292,7 @@ impl Course {
             model = %failure.model.id,
             fault = failure.fault.name(),
             status = failure.status.map(|status| status.as_u16()),
-            code = failure.code,
+            code = failure.code.as_deref().and_then(name),
             message = failure.noted(),
             "attempt failed"
         );

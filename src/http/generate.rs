@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::reply::Framing;
 use super::{body, limits, reply, tenancy};
 use crate::dialects::client::Addressed;
+use crate::dialects::scrub::name;
 use crate::gateway::Gateway;
 use crate::gateway::answered::Answered;
 use crate::gateway::course::Arrival;
@@ -70,8 +71,8 @@ pub(super) async fn generate(gateway: &Arc<Gateway>, entrance: Entrance<'_>, req
             tracing::info!(
                 %request_id,
                 status = refusal.status.as_u16(),
-                code = &*refusal.code,
-                param = refusal.param,
+                code = name(&refusal.code),
+                param = refusal.param.as_deref().and_then(name),
                 "refused"
             );
             if let Some(span) = &span {

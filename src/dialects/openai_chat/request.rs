@@ -67,8 +67,7 @@ const HELD: [&str; 29] = [
 ];
 
 /// What changes the answer and has no words outside this dialect.
-const UNTRANSLATABLE: [&str; 6] =
-    ["logit_bias", "audio", "modalities", "web_search_options", "messages.content.type", "messages.audio"];
+const UNTRANSLATABLE: [&str; 5] = ["logit_bias", "audio", "modalities", "messages.content.type", "messages.audio"];
 
 /// Whether a request can be said in another dialect at all.
 ///

@@ -68,10 +68,6 @@ impl<'a> Scan<'a> {
                 cursor.pass()?;
                 self.found.mean("audio");
             }
-            "web_search_options" => {
-                cursor.pass()?;
-                self.found.mean("web_search_options");
-            }
             "reasoning_effort" => {
                 let effort = string(cursor, kind, name)?;
                 self.reasoning.get_or_insert_default().effort = effort_named(effort);

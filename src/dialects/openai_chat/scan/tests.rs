@@ -155,7 +155,8 @@ fn only_values_that_mean_something_count() {
         (json!({"tool_choice": "required"}), vec!["tool_choice"]),
         (json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}), vec!["tool_choice"]),
         (json!({"parallel_tool_calls": false}), vec!["parallel_tool_calls"]),
-        (json!({"audio": {"voice": "x"}, "web_search_options": {}}), vec!["audio", "web_search_options"]),
+        // A search of the web is a hosted tool, whichever way it is asked for.
+        (json!({"audio": {"voice": "x"}, "web_search_options": {}}), vec!["audio"]),
         (json!({"tools": [{"type": "custom", "custom": {}}]}), vec!["custom_tools"]),
         (with_part(&json!({"type": "video_url", "video_url": {"url": "x"}})), vec!["messages.content.type"]),
     ] {
