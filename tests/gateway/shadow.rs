@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::process::Daemon;
-use crate::support::{Answer, Bench, SECRET, Setting, ask, ask_stream};
+use crate::support::{Answer, Bench, SECRET, Setting, ask, ask_stream, write_configuration};
 
 const CHEAP: &str = "openai/gpt-5.4-nano";
 const DEAR: &str = "anthropic/claude-haiku-4-5";
@@ -195,6 +195,7 @@ async fn nobody_waits_for_it_few_run_at_once_and_one_that_fails_is_no_failure_of
 async fn figures_outlive_the_process_and_a_days_spend_its_death() {
     let simulator = Simulator::start(Settings::default()).await.unwrap();
     let place = tempfile::tempdir().unwrap();
+    write_configuration(&place.path().join("aipipe.toml"), FILE);
     let mut daemon = Daemon::start(place.path(), &simulator).await;
     let put = daemon.client.put(daemon.url("/admin/tenants/default")).header("x-admin-secret", SECRET);
     Answer::read(put.body(Bytes::from(dear("1").to_string())).send().await.unwrap()).await.ok();
