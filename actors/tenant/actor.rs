@@ -217,10 +217,14 @@ impl Tenant {
             choice = self.choose(&question.digest, &rules, &question.passed, Absent::Awaited);
         }
         let Choice { mut decision, mut ranked } = choice;
-        let compared = trials::is_compared(&policy, &question).then(|| decision.chosen().map(Pick::from)).flatten();
+        let mut compared = trials::is_compared(&policy, &question).then(|| decision.chosen().map(Pick::from)).flatten();
         let Some(best) = ranked.first() else {
             return reply(port, Reply::Denied(Denial::NoCandidate(Arc::new(decision))));
         };
+        // What may be sent to the second policy's model too is weighed before its answer can come.
+        if let Some(chosen) = compared.take_if(|_| question.rehearsal.is_some()) {
+            self.compare(&question, &chosen);
+        }
         let epoch = self.estate.answers.epoch();
         let mut leader = None;
         let mut found = None;
@@ -248,7 +252,7 @@ impl Tenant {
                 self.dispatch(Ranked { question: &question, decision, ranked, admission, leader, epoch }, port);
             }
         }
-        // The request is on its way by now.
+        // Any other request is on its way by now.
         if let Some(chosen) = compared {
             self.compare(&question, &chosen);
         }
