@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::support::client;
 
@@ -34,11 +35,16 @@ pub(crate) struct Browser {
     session: String,
     _driver: Child,
     _profile: TempDir,
+    _turn: SemaphorePermit<'static>,
 }
+
+/// One browser at a time: drivers that start together may choose the same port, and then one of them ends.
+static TURNS: Semaphore = Semaphore::const_new(1);
 
 impl Browser {
     /// A fresh browser; `None`, said aloud, where chromium and its driver are not installed.
     pub(crate) async fn start() -> Option<Self> {
+        let turn = TURNS.acquire().await.unwrap();
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let Ok(mut driver) = command.spawn() else {
@@ -66,6 +72,7 @@ impl Browser {
             session: format!("http://127.0.0.1:{port}/session"),
             _driver: driver,
             _profile: profile,
+            _turn: turn,
         };
         let session = browser.call(Method::POST, "", &json!({"capabilities": {"alwaysMatch": wanted}})).await;
         browser.session = format!("{}/{}", browser.session, session["sessionId"].as_str().unwrap());
