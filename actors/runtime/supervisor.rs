@@ -225,9 +225,8 @@ struct Watch {
 
 #[derive(Default)]
 struct Record {
-    running: Option<ActorCell>,
-    /// Whose incarnation that is.
-    child: Option<Arc<dyn Child>>,
+    /// The incarnation that runs, and whose it is.
+    running: Option<(ActorCell, Arc<dyn Child>)>,
     started: Option<Instant>,
     strikes: u32,
     end: End,
@@ -306,10 +305,9 @@ impl Watch {
 
     async fn start(&mut self, myself: &ActorRef<Order>, child: &Arc<dyn Child>) {
         let record = self.records.entry(child.name().to_owned()).or_default();
-        if let Some(running) = &record.running {
+        if let Some((running, of)) = &record.running {
             // Another child may have taken the name: whoever started the former one left before it could be used.
-            let is_other =
-                record.child.as_ref().is_some_and(|of| !std::ptr::addr_eq(Arc::as_ptr(of), Arc::as_ptr(child)));
+            let is_other = !std::ptr::addr_eq(Arc::as_ptr(of), Arc::as_ptr(child));
             if is_other && record.end == End::Restart {
                 // An actor that has just ended cannot be drained; its end is on the way to us.
                 let _ = running.drain();
@@ -319,11 +317,10 @@ impl Watch {
             }
             return;
         }
-        record.child = Some(child.clone());
         match child.spawn(myself.get_cell()).await {
             Ok(cell) => {
                 self.names.insert(cell.get_id(), child.name().to_owned());
-                record.running = Some(cell);
+                record.running = Some((cell, child.clone()));
                 record.started = Some(Instant::now());
             }
             Err(error) => self.failed(myself, child, format!("could not start: {error}")),
@@ -332,7 +329,7 @@ impl Watch {
 
     fn retire(&mut self, name: &str) {
         match self.records.get_mut(name) {
-            Some(Record { running: Some(cell), end, .. }) => {
+            Some(Record { running: Some((cell, _)), end, .. }) => {
                 *end = End::Forget;
                 // An actor that has just ended cannot be drained; its end is on the way to us.
                 let _ = cell.drain();
