@@ -152,21 +152,24 @@ fn tools<'a>(writing: &mut Writing<'a>) -> Vec<Tool<'a>> {
         ToolChoice::None => chooses,
         ToolChoice::Auto | ToolChoice::Required | ToolChoice::Named(_) => true,
     };
-    let declared = writing.conversation.tools.iter().filter(|tool| allowed(&tool.name));
     let (names, profile) = (writing.names, writing.profile);
     let takes_strict = |tool: &Declared| profile.strict_tools && !asks_too_much(tool.strict, tool.schema.as_deref());
-    let tools = declared
-        .map(|tool| Tool {
+    let mut is_loosened = false;
+    let declared = writing.conversation.tools.iter().filter_map(|tool| {
+        let strict = tool.strict.filter(|_| takes_strict(tool));
+        is_loosened |= strict != tool.strict;
+        allowed(&tool.name).then(|| Tool {
             r#type: "function",
             function: Function {
                 name: names.sent(&tool.name),
                 description: tool.description.as_deref(),
                 parameters: tool.schema.as_deref().map(|schema| schema_for(profile, schema)),
-                strict: tool.strict.filter(|_| takes_strict(tool)),
+                strict,
             },
         })
-        .collect();
-    if writing.conversation.tools.iter().any(|tool| tool.strict.is_some() && !takes_strict(tool)) {
+    });
+    let tools = declared.collect();
+    if is_loosened {
         writing.dropped.note("tools.strict");
     }
     tools
