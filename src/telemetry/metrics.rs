@@ -117,6 +117,13 @@ impl Ending {
             Self::Failed => "failed",
         }
     }
+
+    /// Counts one in its place.
+    fn count(self, counters: &[Counter; 4]) {
+        if let Some((_, counter)) = Self::ALL.into_iter().zip(counters).find(|&(ending, _)| ending == self) {
+            counter.inc();
+        }
+    }
 }
 
 /// A request that ends in a live process is never `reserved` or `unsettled`; should one be said to, no answer was delivered.
@@ -387,10 +394,7 @@ struct Series {
 
 impl Series {
     fn count(&self, ended: &Ended<'_>) {
-        let mut requests = Ending::ALL.into_iter().zip(&self.requests);
-        if let Some((_, counter)) = requests.find(|&(ending, _)| ending == ended.ending) {
-            counter.inc();
-        }
+        ended.ending.count(&self.requests);
         self.duration.observe(ended.latency.as_secs_f64());
         if let Some(ttft) = ended.ttft {
             self.ttft.observe(ttft.as_secs_f64());
@@ -407,10 +411,7 @@ impl Series {
     }
 
     fn attempted(&self, ending: Ending) {
-        let mut attempts = Ending::ALL.into_iter().zip(&self.attempts);
-        if let Some((_, counter)) = attempts.find(|&(of, _)| of == ending) {
-            counter.inc();
-        }
+        ending.count(&self.attempts);
     }
 }
 
