@@ -64,19 +64,12 @@ impl Gateway {
         Ok(judged)
     }
 
-    /// Writes down what live tenants' requests have taught since the last time.
-    pub(super) async fn save_lessons(&self) {
-        for live in self.directory.all_live() {
-            // Nobody is removed meanwhile: what is written belongs to someone. One tenant at a time, so that changes need not wait for all.
-            let _one_at_a_time = self.changing.lock().await;
-            if live.is_removed() {
-                continue;
-            }
-            let Some((revision, lessons)) = live.estate.learning.unsaved(self.clock.now()) else { continue };
-            match self.store.save_lessons(&live.id, lessons).await {
-                Ok(()) => live.estate.learning.saved(revision),
-                Err(error) => tracing::warn!(tenant = %live.id, %error, "what was learned could not be written down"),
-            }
+    /// Writes down what a tenant's requests have taught since the last time.
+    pub(super) async fn save_lessons(&self, live: &Live) {
+        let Some((revision, lessons)) = live.estate.learning.unsaved(self.clock.now()) else { return };
+        match self.store.save_lessons(&live.id, lessons).await {
+            Ok(()) => live.estate.learning.saved(revision),
+            Err(error) => tracing::warn!(tenant = %live.id, %error, "what was learned could not be written down"),
         }
     }
 

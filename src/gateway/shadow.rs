@@ -186,21 +186,12 @@ impl Understudy {
 }
 
 impl Gateway {
-    /// Writes down how second policies of live tenants compare, where that has changed.
-    pub(super) async fn save_comparisons(&self) {
-        for live in self.directory.all_live() {
-            // Nobody is removed meanwhile: what is written belongs to someone.
-            let _one_at_a_time = self.changing.lock().await;
-            if live.is_removed() {
-                continue;
-            }
-            let Some((revision, figures)) = live.estate.shadow.unsaved() else { continue };
-            match self.store.save_shadow(&live.id, &figures).await {
-                Ok(()) => live.estate.shadow.saved(revision),
-                Err(error) => {
-                    tracing::warn!(tenant = %live.id, %error, "how policies compare could not be written down")
-                }
-            }
+    /// Writes down how a tenant's second policy compares, where that has changed.
+    pub(super) async fn save_comparison(&self, live: &Live) {
+        let Some((revision, figures)) = live.estate.shadow.unsaved() else { return };
+        match self.store.save_shadow(&live.id, &figures).await {
+            Ok(()) => live.estate.shadow.saved(revision),
+            Err(error) => tracing::warn!(tenant = %live.id, %error, "how policies compare could not be written down"),
         }
     }
 }

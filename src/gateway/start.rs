@@ -202,8 +202,7 @@ impl Gateway {
         self.drain.emptied().await;
         self.system.shutdown(ACTOR_PATIENCE).await;
         self.save_token_uses().await;
-        self.save_lessons().await;
-        self.save_comparisons().await;
+        self.save_findings().await;
         if let Some(tracer) = &self.tracer {
             tracer.close(COLLECTOR_PATIENCE).await;
         }
@@ -225,6 +224,18 @@ impl Gateway {
     pub fn catalogue(&self) -> Arc<Catalogue> {
         self.world.catalogue.load_full()
     }
+
+    /// Writes down what live tenants' requests have taught, and how their second policies compare.
+    async fn save_findings(&self) {
+        for live in self.directory.all_live() {
+            // Nobody is removed meanwhile: what is written belongs to someone. One tenant at a time, so that changes need not wait for all.
+            let _one_at_a_time = self.changing.lock().await;
+            if !live.is_removed() {
+                self.save_lessons(&live).await;
+                self.save_comparison(&live).await;
+            }
+        }
+    }
 }
 
 /// How the configuration says that the store is opened.
@@ -244,8 +255,7 @@ async fn tidy(gateway: std::sync::Weak<Gateway>) {
     loop {
         tokio::time::sleep(TIDYING_INTERVAL).await;
         let Some(gateway) = gateway.upgrade() else { return };
-        gateway.save_lessons().await;
-        gateway.save_comparisons().await;
+        gateway.save_findings().await;
         gateway.directory.passivate_idle();
         gateway.save_token_uses().await;
     }
