@@ -57,6 +57,10 @@ pub enum TenantError {
 /// The key to present at each provider.
 type Keyring = HashMap<ProviderId, SecretString>;
 
+fn secret_at<'k>(keys: &'k Keyring, provider: &ProviderId) -> Option<&'k str> {
+    keys.get(provider).map(ExposeSecret::expose_secret)
+}
+
 /// A live tenant.
 pub struct Live {
     /// Its name.
@@ -89,7 +93,7 @@ impl Live {
 
     /// The hash of that key: what a provider has, it has for one account.
     pub fn key_hash(&self, provider: &ProviderId) -> IssuedHash {
-        issued::hash(self.keys.load().get(provider).map_or("", ExposeSecret::expose_secret))
+        issued::hash(secret_at(&self.keys.load(), provider).unwrap_or_default())
     }
 
     /// Keys took others' places, or were given anew: they wait for nothing, and what was cached with the former ones goes.
@@ -278,9 +282,8 @@ impl Directory {
         live.keys.store(keys.clone());
         live.estate.reachable.store(Arc::new(reachable));
         live.estate.policy.store(Arc::new(policy));
-        let key = |ring: &Keyring, provider: &ProviderId| ring.get(provider).map(|key| key.expose_secret().to_owned());
         let providers: HashSet<&ProviderId> = before.keys().chain(keys.keys()).collect();
-        live.keys_changed(providers.into_iter().filter(|id| key(&before, id) != key(&keys, id)));
+        live.keys_changed(providers.into_iter().filter(|id| secret_at(&before, id) != secret_at(&keys, id)));
         live.version.store(version, Ordering::SeqCst);
         if slot.removed.load(Ordering::SeqCst) {
             self.dismiss(slot, live);
