@@ -79,8 +79,6 @@ pub struct Course {
     tenant: Arc<Live>,
     digest: Arc<Digest>,
     arrival: Arrival,
-    /// When its tenant was there: a later one of the same name is another.
-    known_at: Timestamp,
     decision: Option<Arc<Decision>>,
     cache: CacheUse,
     /// Whether the journal has the request.
@@ -114,7 +112,6 @@ impl Course {
         (presence, buffered): (Presence, Held),
     ) -> Self {
         Self {
-            known_at: gateway.clock.now(),
             gateway,
             tenant,
             cache: if digest.cache_key.is_some() { CacheUse::Miss } else { CacheUse::Off },
@@ -232,21 +229,20 @@ impl Course {
             });
         }
         let rates = model.rates.unwrap_or_default();
-        let at = self.held.as_ref().map_or(self.arrival.at, Reservation::at);
-        self.gateway.ledger.open(&self.opening((&model.provider, &model.id), rates, (reserved, at)))
+        self.gateway.ledger.open(&self.opening((&model.provider, &model.id), rates, reserved))
     }
 
-    fn opening(
-        &self,
-        (provider, model): (&ProviderId, &ModelId),
-        rates: Rates,
-        (reserved, at): (NanoUsd, Timestamp),
-    ) -> Opening {
+    /// When its tenant let it in: by then it was there, and a later one of the same name is another.
+    fn admitted_at(&self) -> Timestamp {
+        self.held.as_ref().map_or(self.arrival.at, Reservation::at)
+    }
+
+    fn opening(&self, (provider, model): (&ProviderId, &ModelId), rates: Rates, reserved: NanoUsd) -> Opening {
         let decision = self.decision.as_deref();
         Opening {
             request_id: self.digest.request_id,
             tenant: self.tenant.id.clone(),
-            at,
+            at: self.admitted_at(),
             dialect: self.digest.dialect.as_str().to_owned(),
             requested: self.digest.requested_text.clone(),
             complexity: decision.map_or(0.0, |decision| decision.complexity),
@@ -429,7 +425,7 @@ impl Course {
             tenant: self.tenant.id.clone(),
             key: self.tenant.key_hash(&provider),
             provider,
-            at: self.known_at,
+            at: self.admitted_at(),
             hashes,
         });
     }

@@ -21,11 +21,7 @@ impl Course {
             .load()
             .at_provider(answer.provider.as_str(), answer.model.as_str())
             .and_then(|model| model.rates);
-        let opening = self.opening(
-            (&answer.provider, &answer.model),
-            rates.unwrap_or_default(),
-            (NanoUsd::ZERO, self.arrival.at),
-        );
+        let opening = self.opening((&answer.provider, &answer.model), rates.unwrap_or_default(), NanoUsd::ZERO);
         let latency = self.arrival.instant.elapsed();
         let closing = Closing {
             request_id: self.digest.request_id,
