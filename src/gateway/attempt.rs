@@ -20,7 +20,7 @@ use super::upstreams::Upstream;
 use crate::config::Reliability;
 use crate::dialects::client::{AnswerFacts, ClientRequest, ClientSurface, Frame, Onward, StreamReading};
 use crate::dialects::form::Form;
-use crate::dialects::translate::{AnswerError, Malformed, Undo};
+use crate::dialects::translate::{AnswerError, Malformed, ProviderError, Undo};
 use crate::upstream::client::{self, Gathered, MAX_ANSWER_BYTES, MAX_ERROR_BYTES};
 use crate::upstream::sse::{MAX_EVENT_BYTES, RawEvent, SseDecoder};
 
@@ -128,8 +128,6 @@ pub struct Whole {
 pub struct OpenStream {
     /// The rest of the provider's answer; `None` where nothing follows.
     pub response: Option<Response>,
-    /// The key that the provider was called with.
-    pub key: Option<SecretString>,
     /// What has come of an event.
     pub decoder: SseDecoder,
     /// Events that have come and were not looked at.
@@ -223,7 +221,6 @@ impl Attempt<'_> {
     ) -> Result<OpenStream, Failure> {
         let mut stream = OpenStream {
             response: Some(response),
-            key: self.key.clone(),
             decoder: SseDecoder::default(),
             waiting: Vec::new().into_iter(),
             reader,
@@ -277,7 +274,7 @@ impl Attempt<'_> {
             match seen.course {
                 Onward::More => {}
                 Onward::Whole => stream.is_whole = true,
-                Onward::Error(error) => return Err(Failure::refused(&self.model, error.without(self.key.as_ref()))),
+                Onward::Error(error) => return Err(self.refused(error)),
                 Onward::Malformed(malformed) => return Err(Failure::malformed(&self.model, malformed)),
             }
             if seen.content.is_some() || stream.is_whole {
@@ -312,9 +309,9 @@ impl Attempt<'_> {
             Ok(Ok(body)) => body,
             Ok(Err(_)) | Err(_) => Bytes::new(),
         };
-        let mut error = self.upstream.read_error(status, &body, self.key.as_ref());
+        let mut error = self.upstream.read_error(status, &body);
         error.retry_after = client::retry_after(&headers, Timestamp::now()).or(error.retry_after);
-        let mut failure = Failure::refused(&self.model, error);
+        let mut failure = self.refused(error);
         let profile = &self.upstream.config.profile;
         if let (Fault::Key, Some(region)) = (failure.fault, profile.key_region) {
             failure.message = format!("{} ({region})", failure.message);
@@ -353,7 +350,6 @@ impl Attempt<'_> {
         }
         Ok(OpenStream {
             response: None,
-            key: None,
             decoder: SseDecoder::default(),
             waiting: Vec::new().into_iter(),
             reader: Box::new(reader),
@@ -393,9 +389,13 @@ impl Attempt<'_> {
         }
     }
 
+    fn refused(&self, error: ProviderError) -> Failure {
+        Failure::refused(&self.model, error, self.key.as_ref())
+    }
+
     fn no_answer(&self, error: AnswerError) -> Failure {
         match error {
-            AnswerError::Provider(error) => Failure::refused(&self.model, error.without(self.key.as_ref())),
+            AnswerError::Provider(error) => self.refused(error),
             AnswerError::Malformed(malformed) => Failure::malformed(&self.model, malformed),
         }
     }

@@ -96,7 +96,7 @@ impl Gateway {
             let status = response.status();
             let body = read_body(response, MAX_ERROR_BYTES).await.map_err(broken)?;
             if !status.is_success() {
-                return Err(Failure::refused(model, upstream.read_error(status, &body, key.as_ref())));
+                return Err(Failure::refused(model, upstream.read_error(status, &body), key.as_ref()));
             }
             match counting.read(&body) {
                 Some(_) => Ok(body),

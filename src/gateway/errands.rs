@@ -71,7 +71,7 @@ impl Gateway {
         match status {
             status if status.is_success() => Ok(body),
             StatusCode::NOT_FOUND => Err(not_found()),
-            status => Err(refused(provider.as_str(), upstream.read_error(status, &body, key.as_ref()))),
+            status => Err(refused(provider.as_str(), upstream.read_error(status, &body).without(key.as_ref()))),
         }
     }
 }

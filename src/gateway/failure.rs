@@ -6,6 +6,7 @@ use std::time::Duration;
 use aipipe_actors::catalogue::Model;
 use aipipe_actors::fault::{Fault, LONGEST_COOL_DOWN};
 use http::StatusCode;
+use secrecy::SecretString;
 
 use crate::dialects::translate::{Malformed, ProviderError};
 use crate::upstream::classify;
@@ -43,8 +44,9 @@ impl Failure {
         }
     }
 
-    /// The provider said no.
-    pub fn refused(model: &Arc<Model>, error: ProviderError) -> Self {
+    /// The provider said no to a call with this key, which it may repeat: then nobody is told that.
+    pub fn refused(model: &Arc<Model>, error: ProviderError, key: Option<&SecretString>) -> Self {
+        let error = error.without(key);
         let fault = classify::provider_error(&error);
         let ProviderError { status, code, message, param, retry_after } = error;
         let retry_after = retry_after.map(|wait| wait.min(LONGEST_COOL_DOWN));

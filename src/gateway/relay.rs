@@ -79,12 +79,12 @@ impl Relay {
         surface: &'static dyn ClientSurface,
         rescue: Option<Rescue>,
     ) -> Self {
-        let OpenStream { response, key, decoder, waiting, reader, begun, is_whole } = stream;
+        let OpenStream { response, decoder, waiting, reader, begun, is_whole } = stream;
         let dialect = course.digest().dialect;
         let overheard = course.confidant().map(|span| Overheard::new(span.clone(), dialect));
         let mut relay = Self {
             response,
-            key,
+            key: attempt.key.clone(),
             decoder,
             waiting,
             reader,
@@ -156,7 +156,7 @@ impl Relay {
             _ => None,
         };
         let first = self.first_failure.get_or_insert(failure);
-        let Some(Continuation { stream, model, meter, patience }) = continuation else {
+        let Some(Continuation { stream, key, model, meter, patience }) = continuation else {
             self.course.settle(Outcome::Truncated);
             self.state = State::Ended;
             let refusal = broke_off(first);
@@ -166,10 +166,9 @@ impl Relay {
             out.push(told.unwrap_or_else(|| self.surface.error_event(&error, id)));
             return;
         };
-        let OpenStream { response, key, decoder, waiting, reader, begun, is_whole } = stream;
-        (self.response, self.key) = (response, key);
-        (self.decoder, self.waiting, self.reader) = (decoder, waiting, reader);
-        (self.model, self.meter, self.patience) = (model, meter, patience);
+        let OpenStream { response, decoder, waiting, reader, begun, is_whole } = stream;
+        (self.response, self.decoder, self.waiting, self.reader) = (response, decoder, waiting, reader);
+        (self.key, self.model, self.meter, self.patience) = (key, model, meter, patience);
         self.waiting_since = None;
         out.extend(begun);
         if is_whole {
@@ -239,7 +238,7 @@ impl Relay {
                     return Ok(());
                 }
                 Onward::Error(error) => {
-                    return Err(Failure::refused(&self.model, error.without(self.key.as_ref())));
+                    return Err(Failure::refused(&self.model, error, self.key.as_ref()));
                 }
                 Onward::Malformed(malformed) => return Err(Failure::malformed(&self.model, malformed)),
             }

@@ -15,6 +15,7 @@ use aipipe_actors::routing::decision::Reason;
 use aipipe_actors::routing::digest::{Demand, Digest};
 use aipipe_actors::routing::tokens::Estimator;
 use aipipe_actors::tenant::{Dispatch, Reply, Stage};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -43,6 +44,7 @@ pub(super) struct Rescue {
 /// A stream that goes on with another's answer.
 pub(super) struct Continuation {
     pub(super) stream: OpenStream,
+    pub(super) key: Option<SecretString>,
     pub(super) model: Arc<Model>,
     pub(super) meter: Meter,
     pub(super) patience: Patience,
@@ -171,9 +173,9 @@ impl Rescue {
         match attempt.continuation(outgoing.call, reader).await {
             Ok(stream) => {
                 self.told.push(told);
-                let Attempt { meter, .. } = attempt;
+                let Attempt { key, meter, .. } = attempt;
                 self.search.remember(course, &model.provider, &model.id);
-                Some(Some(Continuation { stream, model, meter, patience }))
+                Some(Some(Continuation { stream, key, model, meter, patience }))
             }
             Err(failure) => {
                 course.fail(&attempt.meter, &failure);

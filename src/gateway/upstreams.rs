@@ -7,7 +7,6 @@ use aipipe_actors::fault::Fault;
 use aipipe_actors::identity::ProviderId;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::Url;
-use secrecy::SecretString;
 
 use crate::config::{Config, ProviderConfig};
 use crate::dialects;
@@ -58,9 +57,9 @@ impl Upstream {
         address(&self.config.endpoint(path, &model.id))
     }
 
-    /// What an answer with an error status to a call with this key says.
-    pub fn read_error(&self, status: StatusCode, body: &[u8], key: Option<&SecretString>) -> ProviderError {
-        self.dialect.decode_error(status, body).without(key)
+    /// What an answer with an error status says.
+    pub fn read_error(&self, status: StatusCode, body: &[u8]) -> ProviderError {
+        self.dialect.decode_error(status, body)
     }
 }
 
