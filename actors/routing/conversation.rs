@@ -226,7 +226,7 @@ mod tests {
             quality: None,
             turn,
             preferences: Preferences::default(),
-            demand: Demand {
+            demand: Arc::new(Demand {
                 features: Features::default(),
                 needs: Capabilities::NONE,
                 parameters: Vec::new(),
@@ -236,7 +236,7 @@ mod tests {
                 output_limit: None,
                 choices: 1,
                 stream: false,
-            },
+            }),
             cache_key: None,
         };
         let catalogue = Catalogue::new([model("kept", "1.1", "0.11"), model("other", "1", "0.1")], 1);

@@ -1,5 +1,7 @@
 //! All that the tenant actor is told of a request. The prompt stays with the request's task.
 
+use std::sync::Arc;
+
 use crate::catalogue::{Capabilities, Effort};
 use crate::identity::RequestId;
 use crate::routing::conversation::Turn;
@@ -94,7 +96,7 @@ pub struct Digest {
     /// What the client said beside the request.
     pub preferences: Preferences,
     /// What it demands of a model.
-    pub demand: Demand,
+    pub demand: Arc<Demand>,
     /// What the answer can be cached under; `None`: neither read nor kept.
     pub cache_key: Option<PromptKey>,
 }

@@ -136,7 +136,7 @@ fn question(cache_key: Option<PromptKey>) -> Question {
         quality: None,
         turn: Turn::default(),
         preferences: Preferences::default(),
-        demand: Demand {
+        demand: Arc::new(Demand {
             features: Features::default(),
             needs: Capabilities::NONE,
             parameters: Vec::new(),
@@ -146,7 +146,7 @@ fn question(cache_key: Option<PromptKey>) -> Question {
             output_limit: Some(100),
             choices: 1,
             stream: false,
-        },
+        }),
         cache_key,
     };
     Question { digest: Arc::new(digest), stage: Stage::First, passed: Arc::from([]), rehearsal: None }

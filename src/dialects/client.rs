@@ -7,6 +7,7 @@
 //! ([`ClientRequest::decode`]) and the canonical answer is written ([`ClientRequest::write_answer`], [`ClientRequest::stream_encoder`]).
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use aipipe_actors::catalogue::Model;
 use aipipe_actors::identity::RequestId;
@@ -43,7 +44,7 @@ pub struct Facts {
     /// What the client asks of the choice in the body's `aipipe` object.
     pub preferences: Preferences,
     /// What it demands of a model.
-    pub demand: Demand,
+    pub demand: Arc<Demand>,
     /// What the request cannot do without and a provider keeps: accepted only from the tenant to which it was issued.
     pub stored: Vec<Stored>,
     /// What a provider issued and the request holds in full: it goes back to that provider, and is left out elsewhere.

@@ -5,6 +5,8 @@
 //!
 //! Source of the protocol: <https://platform.openai.com/docs/api-reference/embeddings>.
 
+use std::sync::Arc;
+
 use aipipe_actors::catalogue::Capability;
 use aipipe_actors::identity::RequestId;
 use aipipe_actors::routing::digest::PromptKey;
@@ -157,8 +159,9 @@ impl<'a> Scan<'a> {
         self.found.need(Capability::Embeddings);
         self.found.output_limit = Some(0);
         let mut facts = self.found.facts(None, 1)?;
-        facts.demand.input_tokens = facts.demand.input_tokens.saturating_add(self.token_ids);
-        facts.demand.input_bound = facts.demand.input_bound.saturating_add(self.token_ids);
+        let demand = Arc::make_mut(&mut facts.demand);
+        demand.input_tokens = demand.input_tokens.saturating_add(self.token_ids);
+        demand.input_bound = demand.input_bound.saturating_add(self.token_ids);
         Ok(facts)
     }
 }

@@ -207,7 +207,7 @@ fn with_beginning(digest: &Digest, given: &str) -> Option<Digest> {
         input_tokens: digest.demand.input_tokens.saturating_add(begun),
         input_bound: digest.demand.input_bound.saturating_add(estimate.upper_bound()),
         output_limit,
-        ..digest.demand.clone()
+        ..(*digest.demand).clone()
     };
-    Some(Digest { demand, ..digest.clone() })
+    Some(Digest { demand: Arc::new(demand), ..digest.clone() })
 }

@@ -1,6 +1,7 @@
 //! What a pass over a body finds in every dialect, and the pass itself.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use aipipe_actors::catalogue::{Capabilities, Capability, Effort};
 use aipipe_actors::routing::digest::{Demand, PromptKey};
@@ -79,7 +80,7 @@ impl<'a> Findings<'a> {
         Ok(Facts {
             model: self.model.clone().into_owned(),
             preferences: self.preferences()?,
-            demand: Demand {
+            demand: Arc::new(Demand {
                 features: Features::measure(&self.ask().view()),
                 needs: self.needs,
                 parameters: self.meaningful.clone(),
@@ -89,7 +90,7 @@ impl<'a> Findings<'a> {
                 output_limit: self.output_limit,
                 choices,
                 stream: self.stream,
-            },
+            }),
             stored: self.stored.iter().map(|id| Stored::thing(id.as_ref())).collect(),
             mentioned: Vec::new(),
             trace: self.thread.transcript.trace(),

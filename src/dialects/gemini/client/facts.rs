@@ -1,6 +1,7 @@
 //! What routing and accounting need to know of a Gemini request.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aipipe_actors::catalogue::{Capabilities, Capability, Effort};
 use aipipe_actors::routing::ask::AskView;
@@ -44,7 +45,7 @@ pub(super) fn facts(body: &Body, preferences: Preferences, addressed: &Addressed
     Facts {
         model: addressed.model.unwrap_or_default().to_owned(),
         preferences,
-        demand: Demand {
+        demand: Arc::new(Demand {
             features: Features::measure(&view),
             needs: gathered.needs,
             parameters: gathered.parameters,
@@ -54,7 +55,7 @@ pub(super) fn facts(body: &Body, preferences: Preferences, addressed: &Addressed
             output_limit: setting(settings, ["maxOutputTokens", "max_output_tokens"]),
             choices: setting(settings, ["candidateCount", "candidate_count"]).unwrap_or(1),
             stream: addressed.stream,
-        },
+        }),
         stored: gathered.stored.into_iter().map(Stored::thing).collect(),
         mentioned: Vec::new(),
         trace: gathered.transcript.trace(),
